@@ -1,0 +1,77 @@
+//! What of a call outlives the process: the live call, for a successor to adopt, and the record, forever.
+
+use crosspoint_contract::{BridgeId, CallKey, Generation, LegId, LegReport};
+use serde::{Deserialize, Serialize};
+
+/// Everything needed to go on with a call after the control plane was killed. Stored as JSON, versioned by its fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveCall {
+    pub call_sid: String,
+    pub account_sid: String,
+    pub key: CallKey,
+    /// Of the dataplane that holds the legs.
+    pub dataplane: Generation,
+    pub bridge: BridgeId,
+    pub from: String,
+    pub to: String,
+    pub started_unix_ms: u64,
+    pub answered_unix_ms: Option<u64>,
+    /// When the bearer's grant ends the call.
+    pub ends_unix_ms: Option<u64>,
+    pub legs: Vec<LiveLeg>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveLeg {
+    pub leg: LegId,
+    /// SID by which this leg's client knows the call.
+    pub call_sid: String,
+    pub role: LegRole,
+    pub identity: String,
+    /// Instance of the client, as in its route.
+    pub instance: String,
+    /// What the last SDP from and to the client said, to answer a resumption with.
+    pub remote_sdp: String,
+    pub local_sdp: String,
+    /// Seconds the client asked us to keep a call of a lost socket.
+    pub reconnect_seconds: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LegRole {
+    Caller,
+    Callee,
+}
+
+/// One line of `crosspoint calls`. Written once per call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    pub call_sid: String,
+    pub account_sid: String,
+    pub from: String,
+    pub to: String,
+    pub started_unix_ms: u64,
+    pub answered_unix_ms: Option<u64>,
+    pub ended_unix_ms: u64,
+    /// Stable word: `completed`, `busy`, `declined`, `no_answer`, `canceled`, `not_found`, `failed`, …
+    pub end_reason: String,
+    /// `caller`, `callee`, `bridge`.
+    pub ended_by: String,
+    /// Code given to the client, if the end was an error.
+    pub code: Option<u32>,
+    /// The path media took and the rule that chose it (media-path table), with each change.
+    pub path: Vec<String>,
+    pub legs: Vec<LegRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LegRecord {
+    pub role: LegRole,
+    pub identity: String,
+    pub instance: String,
+    pub gateway: String,
+    pub region: String,
+    pub codec: Option<String>,
+    pub report: Option<LegReport>,
+}

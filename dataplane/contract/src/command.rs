@@ -1,0 +1,77 @@
+//! What control may ask, and the two kinds of answer.
+//!
+//! Each command is idempotent: sent twice, it has one effect and gives the same answer.
+
+use crate::counters::{LobbyCounters, WorkerCounters};
+use crate::ids::{BridgeId, CallKey, CommandId, LegId, WorkerId};
+use crate::leg::{LegReport, LocalDescription, RemoteDescription, TransportRequest};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A numbered command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub id: CommandId,
+    pub command: Command,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes a leg and its ICE credentials. Answer: [`Done::Opened`].
+    OpenLeg { leg: LegId, call: CallKey, transport: TransportRequest },
+    /// Gives the peer's description, at first or after a re-offer. New remote ICE credentials in it do not
+    /// touch the pair in use until a check with them has succeeded. Answer: [`Done::Ok`].
+    SetRemote { leg: LegId, remote: RemoteDescription },
+    /// Draws new local ICE credentials; the old ones stay valid until a check with the new ones succeeds.
+    /// A repetition with the same `restart` number gives the same credentials. Answer: [`Done::Opened`].
+    RestartIce { leg: LegId, restart: u32 },
+    /// Joins two legs of one call: what one receives, the other sends. A leg is in one bridge at most;
+    /// joining it elsewhere takes it out first. Answer: [`Done::Ok`].
+    Bridge { bridge: BridgeId, legs: [LegId; 2] },
+    /// Parts them; their packets are dropped and counted until they are joined again. Answer: [`Done::Ok`].
+    Unbridge { bridge: BridgeId },
+    /// Sends digits to the leg's peer as telephone events (RFC 4733), `0-9 * # A-D`, `w` waits half a second.
+    /// Answer: [`Done::Ok`] when queued.
+    SendDigits { leg: LegId, digits: String },
+    /// Answer: [`Done::Report`].
+    ReadLeg { leg: LegId },
+    /// Ends a leg; unknown legs count as closed. Answer: [`Done::Report`] with the last figures.
+    CloseLeg { leg: LegId },
+    /// Answer: [`Done::Counters`].
+    ReadCounters,
+    /// Refuses new legs; [`crate::Event::Drained`] follows when the last one is gone. Answer: [`Done::Ok`].
+    Drain,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Done {
+    Ok,
+    Opened(LocalDescription),
+    Report(LegReport),
+    Counters { workers: Vec<WorkerCounters>, lobby: LobbyCounters },
+}
+
+/// Why a command was not carried out. Nothing has changed when it is given.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum Refused {
+    #[error("leg {0} is not open")]
+    UnknownLeg(LegId),
+    #[error("bridge {0} does not exist")]
+    UnknownBridge(BridgeId),
+    #[error("leg {0} is on another worker than its bridge")]
+    OtherWorker(LegId),
+    #[error("the dataplane holds as many legs as it may")]
+    LegsExhausted,
+    #[error("the dataplane is draining and takes no new legs")]
+    Draining,
+    #[error("the queue to worker {0} is full; try again later")]
+    Busy(WorkerId),
+    #[error("worker {0} is gone")]
+    WorkerLost(WorkerId),
+    #[error("digits must be 0-9, *, #, A-D or w, and at most {max} of them", max = crate::limits::DIGITS_MAX)]
+    BadDigits,
+    #[error("the peer of leg {0} takes no telephone events")]
+    NoTelephoneEvent(LegId),
+    #[error("more payload types than a leg may name")]
+    TooManyFormats,
+}
