@@ -41,6 +41,9 @@ pub enum Command {
     ReadCounters,
     /// Refuses new legs; [`crate::Event::Drained`] follows when the last one is gone. Answer: [`Done::Ok`].
     Drain,
+    /// Closes all legs and ends the process with exit status 0. A control plane that ends in an orderly way says
+    /// it to the dataplane it started. Answer: [`Done::Ok`], then the link closes.
+    ShutDown,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
