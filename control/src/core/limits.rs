@@ -1,0 +1,62 @@
+//! Every bound of the control core, each with the reason for its value.
+//!
+//! Exceeding one is the peer's fault: it is refused with a code, counted, and never grows anything of ours.
+
+/// What one client may do and hold. The shell configures them; [`Limits::default`] is meant for production.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sockets open at once. Each costs about 40 KiB of buffers here and in the kernel: 20,000 are under 1 GiB.
+    pub sessions_max: usize,
+    /// Sockets of one identity: a person's phone, tablet, browsers and tabs, and room for sockets not yet timed out.
+    pub sessions_per_identity_max: usize,
+    /// Calls at once. Two legs each; 10,000 calls are what one worker core is sized for.
+    pub calls_max: usize,
+    /// Calls one identity may take part in when its token says nothing. A softphone shows a few; a robot needs a grant.
+    pub calls_per_identity_max: usize,
+    /// Instances of a callee that ring together. Each opens a leg, so this is what one invite may cost us.
+    pub ringing_instances_max: usize,
+    /// Bytes of a text frame. An offer of a browser with video is below 8 KiB; 64 KiB leave room for `message`.
+    pub message_bytes_max: usize,
+    /// Bytes of an SDP in it. Chromium with audio and video sends 7 KiB.
+    pub sdp_bytes_max: usize,
+    /// Bytes of a token. The vendor's tokens are below 1 KiB.
+    pub token_bytes_max: usize,
+    /// Bytes of the custom parameters of an invite. They are copied to each ringing instance.
+    pub params_bytes_max: usize,
+    /// Frames a session may send in a second, on average. Humans with keypads stay below 10.
+    pub frames_per_second_max: u32,
+    /// Frames it may send at once: a client that comes back re-announces all its calls.
+    pub frames_burst_max: u32,
+    /// Frames over the rate after which a session is closed instead of refused: it is not listening to refusals.
+    pub frames_refused_max: u32,
+    /// Sockets that have opened and not yet shown a token are closed after this. The stock client sends `listen` at once.
+    pub listen_ms_max: u64,
+    /// A token lives at most this long, as the vendor's do: 24 h.
+    pub token_life_s_max: u64,
+    /// Tolerated difference between the token maker's clock and ours.
+    pub token_leeway_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            sessions_max: 20_000,
+            sessions_per_identity_max: 16,
+            calls_max: 10_000,
+            calls_per_identity_max: 64,
+            ringing_instances_max: 10,
+            message_bytes_max: 64 << 10,
+            sdp_bytes_max: 32 << 10,
+            token_bytes_max: 8 << 10,
+            params_bytes_max: 4 << 10,
+            frames_per_second_max: 50,
+            frames_burst_max: 200,
+            frames_refused_max: 200,
+            listen_ms_max: 10_000,
+            token_life_s_max: 24 * 3600,
+            token_leeway_s: 3,
+        }
+    }
+}
+
+const _: () = assert!(crosspoint_contract::limits::FORMATS_PER_LEG_MAX >= 16);
