@@ -1,0 +1,2 @@
+/** First slice of audio.js; the module is being written. */
+export {};

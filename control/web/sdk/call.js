@@ -1,0 +1,2 @@
+/** First slice of call.js; the module is being written. */
+export {};

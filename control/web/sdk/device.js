@@ -1,0 +1,2 @@
+/** First slice of device.js; the module is being written. */
+export {};

@@ -1,0 +1,2 @@
+/** First slice of errors.js; the module is being written. */
+export {};

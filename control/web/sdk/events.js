@@ -1,0 +1,2 @@
+/** First slice of events.js; the module is being written. */
+export {};

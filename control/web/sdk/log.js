@@ -1,0 +1,2 @@
+/** First slice of log.js; the module is being written. */
+export {};

@@ -1,0 +1,2 @@
+/** First slice of media.js; the module is being written. */
+export {};

@@ -1,0 +1,2 @@
+/** First slice of preflight.js; the module is being written. */
+export {};

@@ -1,0 +1,2 @@
+/** First slice of signaling.js; the module is being written. */
+export {};

@@ -1,0 +1,2 @@
+/** First slice of sounds.js; the module is being written. */
+export {};

@@ -1,0 +1,2 @@
+/** First slice of stats.js; the module is being written. */
+export {};

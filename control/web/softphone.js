@@ -1,0 +1,2 @@
+/** Softphone page. */
+export {};
