@@ -33,8 +33,10 @@ pub struct LocalDescription {
     pub fingerprint: Fingerprint,
     /// Host candidates, best first; RTP and RTCP share them.
     pub candidates: Vec<SocketAddr>,
-    /// The SSRC of everything we send on this leg, for `a=ssrc`.
+    /// The SSRC of all audio we send on this leg, telephone events included, for `a=ssrc`.
     pub ssrc: u32,
+    /// The SSRC of all video we send on this leg.
+    pub video_ssrc: u32,
     pub cname: String,
     pub worker: WorkerId,
 }
