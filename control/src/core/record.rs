@@ -18,6 +18,8 @@ pub struct LiveCall {
     pub answered_unix_ms: Option<u64>,
     /// When the bearer's grant ends the call.
     pub ends_unix_ms: Option<u64>,
+    /// As in the record: which way media goes and which rule chose it.
+    pub path: Vec<String>,
     pub legs: Vec<LiveLeg>,
 }
 
@@ -33,6 +35,13 @@ pub struct LiveLeg {
     /// What the last SDP from and to the client said, to answer a resumption with.
     pub remote_sdp: String,
     pub local_sdp: String,
+    /// How often we drew new ICE credentials; numbers `RestartIce`.
+    pub ice_restarts: u32,
+    /// Which side of the DTLS handshake we are on this leg: it never changes while the association lives.
+    pub dtls_client: bool,
+    /// Key whose token this leg's client showed, so that a revocation ends it.
+    pub key_sid: String,
+    pub codec: Option<String>,
     /// Seconds the client asked us to keep a call of a lost socket.
     pub reconnect_seconds: u32,
 }
