@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials { pub ufrag: String, pub pwd: String }
+pub struct Credentials {
+    pub ufrag: String,
+    pub pwd: String,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairChange {
@@ -37,18 +40,44 @@ pub struct Outcome {
     pub refused: Option<StunRefusal>,
 }
 
-pub struct IceLite { _local: Credentials }
+pub struct IceLite {
+    _local: Credentials,
+}
 
 impl IceLite {
-    pub fn new(local: Credentials) -> Self { IceLite { _local: local } }
+    pub fn new(local: Credentials) -> Self {
+        IceLite { _local: local }
+    }
     /// Whether a check whose USERNAME begins with `ufrag` is for this leg.
-    pub fn has_local_ufrag(&self, _ufrag: &str) -> bool { unimplemented!() }
-    pub fn local(&self) -> &Credentials { unimplemented!() }
-    pub fn set_remote(&mut self, _remote: Credentials) { unimplemented!() }
+    pub fn has_local_ufrag(&self, _ufrag: &str) -> bool {
+        unimplemented!()
+    }
+    pub fn local(&self) -> &Credentials {
+        unimplemented!()
+    }
+    pub fn set_remote(&mut self, _remote: Credentials) {
+        unimplemented!()
+    }
     /// New local credentials; the old ones stay valid until a check with the new ones succeeds.
-    pub fn restart(&mut self, _local: Credentials) { unimplemented!() }
-    pub fn handle(&mut self, _now: Nanos, _source: SocketAddr, _message: &stun::Message<'_>, _reply: &mut [u8]) -> Outcome { unimplemented!() }
-    pub fn is_validated(&self, _addr: SocketAddr) -> bool { unimplemented!() }
-    pub fn selected(&self) -> Option<SocketAddr> { unimplemented!() }
-    pub fn consent_expired(&self, _now: Nanos) -> bool { unimplemented!() }
+    pub fn restart(&mut self, _local: Credentials) {
+        unimplemented!()
+    }
+    pub fn handle(
+        &mut self,
+        _now: Nanos,
+        _source: SocketAddr,
+        _message: &stun::Message<'_>,
+        _reply: &mut [u8],
+    ) -> Outcome {
+        unimplemented!()
+    }
+    pub fn is_validated(&self, _addr: SocketAddr) -> bool {
+        unimplemented!()
+    }
+    pub fn selected(&self) -> Option<SocketAddr> {
+        unimplemented!()
+    }
+    pub fn consent_expired(&self, _now: Nanos) -> bool {
+        unimplemented!()
+    }
 }

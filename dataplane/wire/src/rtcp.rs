@@ -23,14 +23,25 @@ pub struct ReportBlock {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SenderInfo { pub ssrc: u32, pub ntp: u64, pub rtp_timestamp: u32, pub packet_count: u32, pub octet_count: u32 }
+pub struct SenderInfo {
+    pub ssrc: u32,
+    pub ntp: u64,
+    pub rtp_timestamp: u32,
+    pub packet_count: u32,
+    pub octet_count: u32,
+}
 
 /// Report blocks of one SR or RR.
 #[derive(Clone, Copy, Debug)]
-pub struct ReportBlocks<'a> { raw: &'a [u8] }
+pub struct ReportBlocks<'a> {
+    raw: &'a [u8],
+}
 impl Iterator for ReportBlocks<'_> {
     type Item = ReportBlock;
-    fn next(&mut self) -> Option<ReportBlock> { let _ = self.raw; unimplemented!() }
+    fn next(&mut self) -> Option<ReportBlock> {
+        let _ = self.raw;
+        unimplemented!()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,19 +59,37 @@ pub enum Packet<'a> {
 }
 
 /// Checks the whole compound packet and iterates over its packets.
-pub fn parse(_compound: &[u8]) -> Result<Packets<'_>, RtcpError> { unimplemented!() }
+pub fn parse(_compound: &[u8]) -> Result<Packets<'_>, RtcpError> {
+    unimplemented!()
+}
 
 #[derive(Clone, Debug)]
-pub struct Packets<'a> { _rest: &'a [u8] }
+pub struct Packets<'a> {
+    _rest: &'a [u8],
+}
 impl<'a> Iterator for Packets<'a> {
     type Item = Packet<'a>;
-    fn next(&mut self) -> Option<Packet<'a>> { unimplemented!() }
+    fn next(&mut self) -> Option<Packet<'a>> {
+        unimplemented!()
+    }
 }
 
 /// Writes SR (or RR when `sender` is `None`) with report blocks, and SDES with CNAME; returns the length.
-pub fn write_report(_buffer: &mut [u8], _ssrc: u32, _sender: Option<&SenderInfo>, _blocks: &[ReportBlock], _cname: &str) -> Result<usize, RtcpError> { unimplemented!() }
+pub fn write_report(
+    _buffer: &mut [u8],
+    _ssrc: u32,
+    _sender: Option<&SenderInfo>,
+    _blocks: &[ReportBlock],
+    _cname: &str,
+) -> Result<usize, RtcpError> {
+    unimplemented!()
+}
 
 /// Writes a BYE for one SSRC behind whatever the caller has in front; returns its length.
-pub fn write_bye(_buffer: &mut [u8], _ssrc: u32) -> Result<usize, RtcpError> { unimplemented!() }
+pub fn write_bye(_buffer: &mut [u8], _ssrc: u32) -> Result<usize, RtcpError> {
+    unimplemented!()
+}
 
-pub fn write_pli(_buffer: &mut [u8], _sender_ssrc: u32, _media_ssrc: u32) -> Result<usize, RtcpError> { unimplemented!() }
+pub fn write_pli(_buffer: &mut [u8], _sender_ssrc: u32, _media_ssrc: u32) -> Result<usize, RtcpError> {
+    unimplemented!()
+}

@@ -1,0 +1,160 @@
+//! The receiving direction of one key: packets come in protected and leave in the clear.
+
+use super::derive::Protocol;
+use super::index::{Checked, Overflow, Streams};
+use super::transform::{CounterMode, GCM_TAG_BYTES, GaloisMode, Transform};
+use super::{DirectionState, MasterKey, RTCP_CLEAR_BYTES, RTCP_ENCRYPTED, RTCP_INDEX_BYTES, SrtpError, rtcp_ssrc};
+use crate::rtp::RtpHeader;
+use aes::cipher::{BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
+
+/// Unprotects what one peer sends. Allocates in [`new`](Self::new) only.
+pub struct SrtpReceiver {
+    rtp: Transform,
+    rtp_streams: Streams,
+    rtcp: Transform,
+    rtcp_streams: Streams,
+}
+
+impl SrtpReceiver {
+    pub fn new(master: &MasterKey) -> Self {
+        SrtpReceiver {
+            rtp: Transform::new(master, Protocol::Rtp),
+            rtp_streams: Streams::new(Overflow::Replace),
+            rtcp: Transform::new(master, Protocol::Rtcp),
+            rtcp_streams: Streams::new(Overflow::Replace),
+        }
+    }
+
+    /// Goes on where another receiver with the same key stopped.
+    pub fn resume(master: &MasterKey, state: &DirectionState) -> Self {
+        let mut receiver = Self::new(master);
+        receiver.rtp_streams.import(&state.rtp);
+        receiver.rtcp_streams.import(&state.rtcp);
+        receiver
+    }
+
+    pub fn state(&self) -> DirectionState {
+        DirectionState { rtp: self.rtp_streams.export(), rtcp: self.rtcp_streams.export(), rtcp_index: 0 }
+    }
+
+    /// Turns an SRTP packet into the RTP packet at the start of the same bytes, and returns its length.
+    /// After an error the packet's bytes are undefined.
+    #[inline]
+    pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let header = RtpHeader::parse_protected(packet).map_err(|_| SrtpError::Malformed)?;
+        let checked = self.rtp_streams.check_sequence(header.ssrc, header.sequence_number)?;
+        let len = match &self.rtp {
+            Transform::Cm128(mode) => open_rtp(mode, &header, checked, packet)?,
+            Transform::Cm256(mode) => open_rtp(mode, &header, checked, packet)?,
+            Transform::Gcm(mode) => open_rtp_gcm(mode, &header, checked, packet)?,
+        };
+        self.rtp_streams.commit(checked);
+        Ok(len)
+    }
+
+    /// The same for SRTCP.
+    pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let ssrc = rtcp_ssrc(packet)?;
+        let (checked, len) = match &self.rtcp {
+            Transform::Cm128(mode) => open_rtcp(mode, &self.rtcp_streams, ssrc, packet)?,
+            Transform::Cm256(mode) => open_rtcp(mode, &self.rtcp_streams, ssrc, packet)?,
+            Transform::Gcm(mode) => open_rtcp_gcm(mode, &self.rtcp_streams, ssrc, packet)?,
+        };
+        self.rtcp_streams.commit(checked);
+        Ok(len)
+    }
+}
+
+/// RFC 3711 §3.1: `header | encrypted payload | tag`; the tag also covers the rollover counter (§4.2).
+#[inline]
+fn open_rtp<C>(
+    mode: &CounterMode<C>,
+    header: &RtpHeader,
+    checked: Checked,
+    packet: &mut [u8],
+) -> Result<usize, SrtpError>
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
+{
+    let len = packet.len().checked_sub(mode.tag_bytes()).ok_or(SrtpError::Malformed)?;
+    let payload = header.payload_offset..len;
+    if payload.start > payload.end {
+        return Err(SrtpError::Malformed);
+    }
+    let (authenticated, tag) = packet.split_at(len);
+    mode.verify(authenticated, &checked.roc().to_be_bytes(), tag)?;
+    mode.apply_key_stream(header.ssrc, checked.index, &mut packet[payload]);
+    Ok(len)
+}
+
+/// RFC 7714 §8.2: the header is associated data; the tag stands behind the encrypted payload.
+#[inline]
+fn open_rtp_gcm(
+    mode: &GaloisMode,
+    header: &RtpHeader,
+    checked: Checked,
+    packet: &mut [u8],
+) -> Result<usize, SrtpError> {
+    let len = packet.len().checked_sub(GCM_TAG_BYTES).ok_or(SrtpError::Malformed)?;
+    if header.payload_offset > len {
+        return Err(SrtpError::Malformed);
+    }
+    let (associated, sealed) = packet.split_at_mut(header.payload_offset);
+    mode.open(header.ssrc, checked.index, associated, sealed)?;
+    Ok(len)
+}
+
+/// RFC 3711 §3.4: `clear header | encrypted | E and index | tag`.
+fn open_rtcp<C>(
+    mode: &CounterMode<C>,
+    streams: &Streams,
+    ssrc: u32,
+    packet: &mut [u8],
+) -> Result<(Checked, usize), SrtpError>
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
+{
+    let tag_start = packet.len().checked_sub(mode.tag_bytes()).ok_or(SrtpError::Malformed)?;
+    let (len, trailer) = split_trailer(&packet[..tag_start])?;
+    let checked = streams.check_index(ssrc, trailer & !RTCP_ENCRYPTED)?;
+    let (authenticated, tag) = packet.split_at(tag_start);
+    mode.verify(authenticated, &[], tag)?;
+    if trailer & RTCP_ENCRYPTED != 0 {
+        mode.apply_key_stream(ssrc, checked.index, &mut packet[RTCP_CLEAR_BYTES..len]);
+    }
+    Ok((checked, len))
+}
+
+/// RFC 7714 §9.2, §9.3: `clear header | encrypted | tag | E and index`. Header and index word are associated data;
+/// with E = 0 the whole packet is, and nothing is encrypted.
+fn open_rtcp_gcm(
+    mode: &GaloisMode,
+    streams: &Streams,
+    ssrc: u32,
+    packet: &mut [u8],
+) -> Result<(Checked, usize), SrtpError> {
+    let (tag_end, trailer) = split_trailer(packet)?;
+    let len = tag_end.checked_sub(GCM_TAG_BYTES).filter(|len| *len >= RTCP_CLEAR_BYTES).ok_or(SrtpError::Malformed)?;
+    let checked = streams.check_index(ssrc, trailer & !RTCP_ENCRYPTED)?;
+    if trailer & RTCP_ENCRYPTED != 0 {
+        let mut associated = [0; RTCP_CLEAR_BYTES + RTCP_INDEX_BYTES];
+        associated[..RTCP_CLEAR_BYTES].copy_from_slice(&packet[..RTCP_CLEAR_BYTES]);
+        associated[RTCP_CLEAR_BYTES..].copy_from_slice(&trailer.to_be_bytes());
+        mode.open(ssrc, checked.index, &associated, &mut packet[RTCP_CLEAR_BYTES..tag_end])?;
+    } else {
+        let mut tag = [0; GCM_TAG_BYTES];
+        tag.copy_from_slice(&packet[len..tag_end]);
+        packet[len..len + RTCP_INDEX_BYTES].copy_from_slice(&trailer.to_be_bytes());
+        mode.open(ssrc, checked.index, &packet[..len + RTCP_INDEX_BYTES], &mut tag)?;
+    }
+    Ok((checked, len))
+}
+
+/// Splits the word of E-bit and SRTCP index from the end.
+fn split_trailer(packet: &[u8]) -> Result<(usize, u32), SrtpError> {
+    let (front, word) = packet.split_last_chunk::<RTCP_INDEX_BYTES>().ok_or(SrtpError::Malformed)?;
+    if front.len() < RTCP_CLEAR_BYTES {
+        return Err(SrtpError::Malformed);
+    }
+    Ok((front.len(), u32::from_be_bytes(*word)))
+}

@@ -1,0 +1,142 @@
+//! The sending direction of one key: packets come in clear and leave protected.
+
+use super::derive::Protocol;
+use super::index::{Checked, Overflow, Streams};
+use super::transform::{CounterMode, GCM_TAG_BYTES, GaloisMode, Transform};
+use super::{DirectionState, MasterKey, RTCP_CLEAR_BYTES, RTCP_ENCRYPTED, RTCP_INDEX_BYTES, SrtpError, rtcp_ssrc};
+use crate::rtp::RtpHeader;
+use aes::cipher::{BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
+
+/// Protects what we send to one peer. Allocates in [`new`](Self::new) only.
+///
+/// A packet whose index was already used is refused with `Replayed`: the same key stream over two payloads would
+/// reveal both. A ninth SSRC is refused with `Exhausted`.
+pub struct SrtpSender {
+    rtp: Transform,
+    streams: Streams,
+    rtcp: Transform,
+    /// Of the last packet sent. One counter serves all SSRCs: the key stream depends on both.
+    rtcp_index: u32,
+}
+
+impl SrtpSender {
+    pub fn new(master: &MasterKey) -> Self {
+        SrtpSender {
+            rtp: Transform::new(master, Protocol::Rtp),
+            streams: Streams::new(Overflow::Refuse),
+            rtcp: Transform::new(master, Protocol::Rtcp),
+            rtcp_index: 0,
+        }
+    }
+
+    /// Goes on where another sender with the same key stopped.
+    pub fn resume(master: &MasterKey, state: &DirectionState) -> Self {
+        let mut sender = Self::new(master);
+        sender.streams.import(&state.rtp);
+        sender.rtcp_index = state.rtcp_index;
+        sender
+    }
+
+    pub fn state(&self) -> DirectionState {
+        DirectionState { rtp: self.streams.export(), rtcp: Vec::new(), rtcp_index: self.rtcp_index }
+    }
+
+    /// Protects the RTP packet in `buffer[..len]` in place and returns its new length, at most
+    /// [`OVERHEAD_BYTES_MAX`](super::OVERHEAD_BYTES_MAX) more.
+    #[inline]
+    pub fn protect_rtp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
+        let packet = buffer.get(..len).ok_or(SrtpError::Malformed)?;
+        let header = RtpHeader::parse_protected(packet).map_err(|_| SrtpError::Malformed)?;
+        let checked = self.streams.check_sequence(header.ssrc, header.sequence_number)?;
+        let protected_len = match &self.rtp {
+            Transform::Cm128(mode) => seal_rtp(mode, &header, checked, buffer, len)?,
+            Transform::Cm256(mode) => seal_rtp(mode, &header, checked, buffer, len)?,
+            Transform::Gcm(mode) => seal_rtp_gcm(mode, &header, checked, buffer, len)?,
+        };
+        self.streams.commit(checked);
+        Ok(protected_len)
+    }
+
+    /// The same for an RTCP compound packet; it is always encrypted.
+    pub fn protect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
+        let ssrc = rtcp_ssrc(buffer.get(..len).ok_or(SrtpError::Malformed)?)?;
+        // RFC 3711 §9.2: at most 2^31 SRTCP packets under one key.
+        let index = self.rtcp_index + 1;
+        if index & RTCP_ENCRYPTED != 0 {
+            return Err(SrtpError::Exhausted);
+        }
+        let protected_len = match &self.rtcp {
+            Transform::Cm128(mode) => seal_rtcp(mode, ssrc, index, buffer, len)?,
+            Transform::Cm256(mode) => seal_rtcp(mode, ssrc, index, buffer, len)?,
+            Transform::Gcm(mode) => seal_rtcp_gcm(mode, ssrc, index, buffer, len)?,
+        };
+        self.rtcp_index = index;
+        Ok(protected_len)
+    }
+}
+
+/// RFC 3711 §3.1, §4.2: the tag covers the packet and the rollover counter, which is not sent.
+#[inline]
+fn seal_rtp<C>(
+    mode: &CounterMode<C>,
+    header: &RtpHeader,
+    checked: Checked,
+    buffer: &mut [u8],
+    len: usize,
+) -> Result<usize, SrtpError>
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
+{
+    let end = room_behind(buffer, len, mode.tag_bytes())?;
+    mode.apply_key_stream(header.ssrc, checked.index, &mut buffer[header.payload_offset..len]);
+    let tag = mode.tag(&buffer[..len], &checked.roc().to_be_bytes());
+    buffer[len..end].copy_from_slice(&tag[..mode.tag_bytes()]);
+    Ok(end)
+}
+
+#[inline]
+fn seal_rtp_gcm(
+    mode: &GaloisMode,
+    header: &RtpHeader,
+    checked: Checked,
+    buffer: &mut [u8],
+    len: usize,
+) -> Result<usize, SrtpError> {
+    let end = room_behind(buffer, len, GCM_TAG_BYTES)?;
+    let (associated, payload) = buffer[..len].split_at_mut(header.payload_offset);
+    let tag = mode.seal(header.ssrc, checked.index, associated, payload)?;
+    buffer[len..end].copy_from_slice(&tag);
+    Ok(end)
+}
+
+fn seal_rtcp<C>(mode: &CounterMode<C>, ssrc: u32, index: u32, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError>
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
+{
+    let end = room_behind(buffer, len, RTCP_INDEX_BYTES + mode.tag_bytes())?;
+    mode.apply_key_stream(ssrc, u64::from(index), &mut buffer[RTCP_CLEAR_BYTES..len]);
+    let tag_start = len + RTCP_INDEX_BYTES;
+    buffer[len..tag_start].copy_from_slice(&(index | RTCP_ENCRYPTED).to_be_bytes());
+    let tag = mode.tag(&buffer[..tag_start], &[]);
+    buffer[tag_start..end].copy_from_slice(&tag[..mode.tag_bytes()]);
+    Ok(end)
+}
+
+fn seal_rtcp_gcm(mode: &GaloisMode, ssrc: u32, index: u32, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
+    let end = room_behind(buffer, len, GCM_TAG_BYTES + RTCP_INDEX_BYTES)?;
+    let trailer = (index | RTCP_ENCRYPTED).to_be_bytes();
+    let mut associated = [0; RTCP_CLEAR_BYTES + RTCP_INDEX_BYTES];
+    associated[..RTCP_CLEAR_BYTES].copy_from_slice(&buffer[..RTCP_CLEAR_BYTES]);
+    associated[RTCP_CLEAR_BYTES..].copy_from_slice(&trailer);
+    let tag = mode.seal(ssrc, u64::from(index), &associated, &mut buffer[RTCP_CLEAR_BYTES..len])?;
+    let tag_end = len + GCM_TAG_BYTES;
+    buffer[len..tag_end].copy_from_slice(&tag);
+    buffer[tag_end..end].copy_from_slice(&trailer);
+    Ok(end)
+}
+
+/// Where a packet of `len` ends once `overhead` is behind it, if the buffer is that long.
+fn room_behind(buffer: &[u8], len: usize, overhead: usize) -> Result<usize, SrtpError> {
+    let end = len + overhead;
+    if end > buffer.len() { Err(SrtpError::Malformed) } else { Ok(end) }
+}
