@@ -1,0 +1,183 @@
+//! The packet memory of one worker: equal slots in one mapping, handed out by index.
+//!
+//! Input: a number of buffers, once, at start. Output: [`Buffer`]s, each the sole right to one slot. Owns the
+//! mapping; allocates nothing after [`BufferPool::new`]. Does not know what a packet is.
+//!
+//! ```text
+//!   slot  |<- HEADROOM_BYTES ->|<------------- BUFFER_BYTES ------------->|
+//!         | addresses, as the  | packet (up to PACKET_BYTES_MAX)| tailroom |
+//!         | kernel writes them |                                |          |
+//!         ^ cache line         ^ cache line                                ^ cache line
+//! ```
+
+use crosspoint_contract::limits::{BUFFER_BYTES, PACKET_BYTES_MAX, TAILROOM_BYTES};
+use std::io;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+/// Room in front of each packet, one cache line: the header and the sender's address that a multishot receive
+/// puts before the payload, and later the address the packet is sent to.
+pub const HEADROOM_BYTES: usize = 64;
+
+/// Distance from one buffer to the next.
+pub const SLOT_BYTES: usize = HEADROOM_BYTES + BUFFER_BYTES;
+
+const _: () = assert!(HEADROOM_BYTES.is_multiple_of(64) && SLOT_BYTES.is_multiple_of(64));
+const _: () = assert!(PACKET_BYTES_MAX + TAILROOM_BYTES <= BUFFER_BYTES);
+
+/// The sole right to one slot. It can be neither copied nor cloned, so two packets never share bytes.
+#[derive(Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Buffer(u32);
+
+impl Buffer {
+    /// Stands where a packet has no buffer.
+    pub(crate) const NONE: Buffer = Buffer(u32::MAX);
+
+    pub(crate) fn index(&self) -> u32 {
+        self.0
+    }
+
+    /// Takes back the right that the kernel held under this index.
+    pub(crate) fn returned_by_kernel(index: u32) -> Buffer {
+        Buffer(index)
+    }
+}
+
+/// All buffers of one worker, and the list of those nobody holds.
+pub struct BufferPool {
+    memory: Rc<PoolMemory>,
+    /// Last in, first out: the buffer that was used last is the likeliest to be in the cache.
+    free: Vec<Buffer>,
+}
+
+impl BufferPool {
+    /// Maps and touches memory for `buffers` slots, in huge pages if asked and available.
+    pub fn new(buffers: usize, huge_pages: bool) -> io::Result<BufferPool> {
+        let memory = Rc::new(PoolMemory::map(buffers, huge_pages)?);
+        let free = (0..buffers as u32).rev().map(Buffer).collect();
+        Ok(BufferPool { memory, free })
+    }
+
+    pub fn take(&mut self) -> Option<Buffer> {
+        self.free.pop()
+    }
+
+    pub fn give(&mut self, buffer: Buffer) {
+        debug_assert!(self.free.len() < self.memory.buffers, "a buffer came back twice");
+        self.free.push(buffer);
+    }
+
+    /// Buffers that nobody holds.
+    pub fn free_len(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Whether the mapping got the huge pages it asked for.
+    pub fn has_huge_pages(&self) -> bool {
+        self.memory.huge_pages
+    }
+
+    /// The packet's room: from its first byte to the end of the tailroom.
+    pub fn bytes(&self, buffer: &Buffer) -> &[u8; BUFFER_BYTES] {
+        let packet = self.memory.packet(buffer.0);
+        // SAFETY: `packet` checked that the slot lies in the mapping, which lives as long as `self`; bytes have no
+        // invalid values and alignment 1; nobody writes while `self` is borrowed, because the one `Buffer` of
+        // this slot is not with the kernel when we are shown it.
+        unsafe { packet.cast().as_ref() }
+    }
+
+    /// As [`BufferPool::bytes`], to write in.
+    pub fn bytes_mut(&mut self, buffer: &Buffer) -> &mut [u8; BUFFER_BYTES] {
+        let packet = self.memory.packet(buffer.0);
+        // SAFETY: as in `bytes`; and the borrow of `self` is exclusive, so no other reference into the pool exists.
+        unsafe { packet.cast().as_mut() }
+    }
+
+    /// The mapping, for a backend that gives parts of it to the kernel and must keep it alive meanwhile.
+    pub(crate) fn memory(&self) -> &Rc<PoolMemory> {
+        &self.memory
+    }
+}
+
+/// The mapping itself. Shared by the pool and a backend, so that neither can unmap what the other uses.
+pub(crate) struct PoolMemory {
+    base: NonNull<u8>,
+    buffers: usize,
+    mapped_bytes: usize,
+    huge_pages: bool,
+}
+
+impl PoolMemory {
+    fn map(buffers: usize, huge_pages: bool) -> io::Result<PoolMemory> {
+        assert!(buffers > 0 && buffers < u32::MAX as usize, "a pool has between 1 and 2^32 - 2 buffers");
+        const HUGE_PAGE_BYTES: usize = 2 << 20;
+        let bytes = buffers * SLOT_BYTES;
+        if huge_pages {
+            let mapped_bytes = bytes.next_multiple_of(HUGE_PAGE_BYTES);
+            if let Ok(base) = map_anonymous(mapped_bytes, libc::MAP_HUGETLB) {
+                return Ok(PoolMemory { base, buffers, mapped_bytes, huge_pages: true });
+            }
+        }
+        Ok(PoolMemory { base: map_anonymous(bytes, 0)?, buffers, mapped_bytes: bytes, huge_pages: false })
+    }
+
+    /// Start of a slot, headroom included.
+    pub(crate) fn slot(&self, index: u32) -> NonNull<u8> {
+        assert!((index as usize) < self.buffers, "a buffer of another pool");
+        // SAFETY: index < buffers, so the offset stays within the mapping of at least buffers * SLOT_BYTES bytes.
+        unsafe { self.base.add(index as usize * SLOT_BYTES) }
+    }
+
+    /// Start of the packet in a slot.
+    pub(crate) fn packet(&self, index: u32) -> NonNull<u8> {
+        // SAFETY: HEADROOM_BYTES < SLOT_BYTES, so this stays in the slot that `slot` has checked.
+        unsafe { self.slot(index).add(HEADROOM_BYTES) }
+    }
+}
+
+impl Drop for PoolMemory {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `mapped_bytes` are those of the one successful mmap; this is the last owner, and
+        // references into the pool borrow it, so none is left.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
+    }
+}
+
+/// Private zeroed memory, touched at once so that no packet pays for a page fault.
+fn map_anonymous(bytes: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
+    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of ours.
+    let base = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_distinct_aligned_and_run_out_at_the_bound() {
+        let mut pool = BufferPool::new(3, true).expect("maps");
+        let held: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(held.len(), 3);
+        for (i, buffer) in held.iter().enumerate() {
+            assert!(pool.bytes(buffer).as_ptr().addr().is_multiple_of(64));
+            pool.bytes_mut(buffer).fill(i as u8 + 1);
+        }
+        for (i, buffer) in held.iter().enumerate() {
+            assert!(pool.bytes(buffer).iter().all(|b| *b == i as u8 + 1), "buffer {i} was overwritten");
+        }
+        held.into_iter().for_each(|buffer| pool.give(buffer));
+        assert_eq!(pool.free_len(), 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "a buffer of another pool")]
+    fn index_beyond_the_pool_is_our_bug() {
+        BufferPool::new(1, false).expect("maps").bytes(&Buffer(1));
+    }
+}

@@ -1,0 +1,139 @@
+//! The seam between a pinned worker and the kernel: datagrams come in batches, and leave in batches.
+//!
+//! ```text
+//!   loop {
+//!       io.harvest(&mut batch, sleep_until)?   poll; if nothing is there, sleep until a packet, a wake or a time
+//!       stages(&mut batch)                     read, rewrite in place, decide each packet
+//!       io.submit(&mut batch)                  send what is marked so; every buffer finds its way back
+//!   }
+//! ```
+//!
+//! Input: one UDP socket. Output: [`PacketBatch`]es and [`IoCounters`]. Owns the socket, the ring, and the clock reading
+//! of a batch. Does not look into packets. Nothing is allocated after [`open`].
+//!
+//! | backend | what it is for |
+//! |---|---|
+//! | [`uring`] | the default: multishot receive into a buffer ring, one system call a turn |
+//! | [`mmsg`] | where io_uring is forbidden, and its twin for comparison: `recvmmsg`, `sendmmsg` |
+//! | [`sim`] | tests: queues in memory, time by the caller |
+
+mod fault;
+mod mmsg;
+pub mod probe;
+mod remote;
+pub mod sim;
+pub mod socket;
+mod wake;
+
+pub use fault::Fault;
+pub use probe::BackendKind;
+pub use remote::Remote;
+pub use wake::Waker;
+
+use crate::batch::{Nanos, PacketBatch};
+use crate::config::BackendChoice;
+use mmsg::Mmsg;
+use sim::Sim;
+use std::net::SocketAddr;
+
+/// What a worker's io is opened with.
+#[derive(Clone, Debug)]
+pub struct IoConfig {
+    /// Port 0 lets the kernel choose; [`Io::local_addr`] tells.
+    pub addr: SocketAddr,
+    pub backend: BackendChoice,
+    /// Legs the worker may hold: sizes the buffer pool.
+    pub legs_max: usize,
+    /// Packet memory in huge pages, if the host has some to spare.
+    pub huge_pages: bool,
+}
+
+/// A worker's io and the batch that goes with it, from [`open`].
+pub struct Opened {
+    pub io: Io,
+    pub batch: PacketBatch,
+    pub kind: BackendKind,
+    /// One line: why this backend.
+    pub reason: String,
+}
+
+/// Totals since [`open`], written by one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoCounters {
+    pub packets_received: u64,
+    pub bytes_received: u64,
+    pub packets_sent: u64,
+    pub bytes_sent: u64,
+    /// System calls made.
+    pub enters: u64,
+    /// The receive had stopped, mostly for want of buffers, and was armed again.
+    pub receive_rearmed: u64,
+    /// Packets marked `Send` that the kernel refused: `DropReason::SendFailed`.
+    pub send_failed: u64,
+    /// Packets marked `Send` that found the socket's queue or ours full: `DropReason::SendExhausted`.
+    pub send_exhausted: u64,
+}
+
+/// The way to the kernel. Bound to the thread that opened it, and to the batch it was opened with.
+pub struct Io {
+    backend: Backend,
+    local_addr: SocketAddr,
+}
+
+/// Told apart once a batch, never once a packet.
+enum Backend {
+    Mmsg(Box<Mmsg>),
+    Sim(Box<Sim>),
+}
+
+/// Binds the socket, picks a backend and maps packet memory. Call it on the thread that will use the result.
+pub fn open(config: &IoConfig) -> Result<Opened, Fault> {
+    let socket = socket::bind(config.addr)?;
+    let local_addr = socket.local_addr().map_err(|source| Fault::System { call: "getsockname", source })?;
+    let (kind, reason) = probe::choose(config.backend)?;
+    let (mmsg, batch) = Mmsg::open(socket, config.huge_pages)?;
+    Ok(Opened { io: Io { backend: Backend::Mmsg(Box::new(mmsg)), local_addr }, batch, kind, reason })
+}
+
+impl Io {
+    /// Fills the empty `batch` with up to `BATCH_PACKETS_MAX` packets, oldest first, and reads the clock once.
+    ///
+    /// Polls first. If nothing is there and `sleep_until` is given, sleeps until a packet comes, a [`Waker`] rings or
+    /// that time is reached; it may also return early with nothing, so look at your queues and timers each time.
+    pub fn harvest(&mut self, batch: &mut PacketBatch, sleep_until: Option<Nanos>) -> Result<(), Fault> {
+        debug_assert!(batch.is_empty(), "the last batch was not submitted");
+        match &mut self.backend {
+            Backend::Mmsg(mmsg) => mmsg.harvest(batch, sleep_until),
+            Backend::Sim(sim) => sim.harvest(batch),
+        }
+    }
+
+    /// Sends each packet marked `Send` to its `remote`, in order, and empties the batch. With `uring` the packets
+    /// reach the kernel with the next `harvest`. Never waits: what the socket's queue cannot take is counted and gone.
+    pub fn submit(&mut self, batch: &mut PacketBatch) {
+        match &mut self.backend {
+            Backend::Mmsg(mmsg) => mmsg.submit(batch),
+            Backend::Sim(sim) => sim.submit(batch),
+        }
+        batch.clear();
+    }
+
+    /// For whoever queues something for this worker.
+    pub fn waker(&self) -> Waker {
+        match &self.backend {
+            Backend::Mmsg(mmsg) => mmsg.waker(),
+            Backend::Sim(sim) => sim.waker(),
+        }
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    pub fn counters(&self) -> IoCounters {
+        match &self.backend {
+            Backend::Mmsg(mmsg) => mmsg.counters(),
+            Backend::Sim(sim) => sim.counters(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The backend of tests: queues in memory instead of a socket, and time as the test wants it.
+//!
+//! Input: datagrams and times from a [`SimNet`]. Output: what was sent, to be read there. It never sleeps: a
+//! harvest with nothing to give returns at once, and the test moves the time on.
+
+use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
+use crate::buffers::{BufferPool, SLOT_BYTES};
+use crate::io::fault::Fault;
+use crate::io::wake::{Sleeper, Waker};
+use crate::io::{Backend, BackendKind, Io, IoCounters, Opened, Remote};
+use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A datagram on the simulated network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Its sender on the way in, its receiver on the way out.
+    pub remote: Remote,
+    pub bytes: Vec<u8>,
+}
+
+/// The test's end: clone it and hold it in any thread.
+#[derive(Clone, Default)]
+pub struct SimNet {
+    state: Arc<Mutex<SimState>>,
+}
+
+#[derive(Default)]
+struct SimState {
+    now: Nanos,
+    inbound: VecDeque<Datagram>,
+    outbound: VecDeque<Datagram>,
+}
+
+impl SimNet {
+    /// Lets a datagram wait for the next harvest.
+    pub fn inject(&self, remote: SocketAddr, bytes: &[u8]) {
+        self.lock().inbound.push_back(Datagram { remote: remote.into(), bytes: bytes.to_vec() });
+    }
+
+    /// The oldest datagram that was sent and not yet read.
+    pub fn sent(&self) -> Option<Datagram> {
+        self.lock().outbound.pop_front()
+    }
+
+    /// The time that the next harvest reads.
+    pub fn set_now(&self, now: Nanos) {
+        self.lock().now = now;
+    }
+
+    /// Opens a worker's io on this network.
+    pub fn open(&self, local_addr: SocketAddr) -> Result<Opened, Fault> {
+        let pool = BufferPool::new(BATCH_CAPACITY, false)
+            .map_err(|source| Fault::Memory { bytes: BATCH_CAPACITY * SLOT_BYTES, source })?;
+        let sleeper = Sleeper::new().map_err(|source| Fault::System { call: "eventfd", source })?;
+        let sim = Sim { net: self.clone(), sleeper, counters: IoCounters::default() };
+        Ok(Opened {
+            io: Io { backend: Backend::Sim(Box::new(sim)), local_addr },
+            batch: PacketBatch::new(pool),
+            kind: BackendKind::Sim,
+            reason: "sim: a test".into(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SimState> {
+        self.state.lock().expect("no holder of the simulated network panics")
+    }
+}
+
+pub(crate) struct Sim {
+    net: SimNet,
+    sleeper: Sleeper,
+    counters: IoCounters,
+}
+
+impl Sim {
+    pub(crate) fn harvest(&mut self, batch: &mut PacketBatch) -> Result<(), Fault> {
+        let mut state = self.net.lock();
+        self.counters.enters += 1;
+        batch.set_now(state.now);
+        while batch.len() < BATCH_PACKETS_MAX
+            && let Some(datagram) = state.inbound.pop_front()
+        {
+            let buffer = batch.pool_mut().take().expect("every buffer is back after submit");
+            let bytes = datagram.bytes.len().min(PACKET_BYTES_MAX);
+            batch.pool_mut().bytes_mut(&buffer)[..bytes].copy_from_slice(&datagram.bytes[..bytes]);
+            batch.push_received(buffer, datagram.remote, bytes, bytes < datagram.bytes.len());
+            self.counters.packets_received += 1;
+            self.counters.bytes_received += bytes as u64;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn submit(&mut self, batch: &mut PacketBatch) {
+        let mut state = self.net.lock();
+        for i in 0..batch.len() {
+            if batch.packet(i).disposition == Disposition::Send {
+                let datagram = Datagram { remote: batch.packet(i).remote, bytes: batch.bytes(i).to_vec() };
+                self.counters.packets_sent += 1;
+                self.counters.bytes_sent += datagram.bytes.len() as u64;
+                state.outbound.push_back(datagram);
+            }
+            let buffer = batch.take_buffer(i);
+            batch.pool_mut().give(buffer);
+        }
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.sleeper.waker()
+    }
+
+    pub(crate) fn counters(&self) -> IoCounters {
+        self.counters
+    }
+}
