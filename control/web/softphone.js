@@ -1,2 +1,335 @@
-/** Softphone page. */
-export {};
+/**
+ * The softphone page: the SDK with buttons.
+ *
+ * Input: the form, the keyboard, SDK events; the address may prefill: /?identity=alice&to=bob&auto=1 signs in at once.
+ * Output: the page. Owns: one device, at most one shown call. Not here: anything an app could not do with the public SDK.
+ * Elements keep their ids and `data-test` names; `data-state` and `data-status` hold the SDK's own words.
+ */
+
+import { Device } from './sdk/crosspoint.js';
+
+/** @typedef {import('./sdk/call.js').Call} Call */
+
+/** @param {string} id @returns {any} */
+const $ = (id) => /** @type {any} */ (document.getElementById(id));
+
+const REGISTRATION_TEXT = {
+  destroyed: 'signed out', unregistered: 'not connected', registering: 'connecting…', registered: 'ready for calls',
+};
+const STATE_TEXT = {
+  connecting: 'Calling…', ringing: 'Ringing…', open: 'In call', reconnecting: 'Reconnecting…', closed: 'Call ended', pending: 'Incoming call',
+};
+
+/** @type {Device | null} */
+let device = null;
+/** @type {Call | null} */
+let call = null;
+/** Signed in by name, so a new token can be had. @type {string | null} */
+let devIdentity = null;
+let openedAt_ms = 0;
+
+// ---- signing in
+
+/** @param {string} identity @returns {Promise<string>} */
+async function fetchToken(identity) {
+  const response = await fetch('/dev/token', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ identity }),
+  });
+  if (response.status === 404) throw new Error('This bridge gives no tokens by name (it is not in dev mode). Paste a token instead.');
+  if (!response.ok) throw new Error((await response.text()) || `The bridge refused the name (HTTP ${response.status}).`);
+  return (await response.json()).token;
+}
+
+/** @param {string} identity @param {string} pastedToken */
+async function signIn(identity, pastedToken) {
+  devIdentity = pastedToken ? null : identity;
+  const token = pastedToken || await fetchToken(identity);
+  device = new Device(token);
+  device.on('registering', showRegistration);
+  device.on('unregistered', showRegistration);
+  device.on('registered', showRegistration);
+  device.on('incoming', (incoming) => showCall(incoming));
+  device.on('error', (error, failed) => { if (!failed) showError(error); });
+  device.on('tokenWillExpire', () => void renewToken());
+  device.on('userGesture', (isNeeded) => { $('gesture').hidden = !isNeeded; });
+  showRegistration();
+  try {
+    await device.register();
+  } catch (error) {
+    signOut();
+    throw error;
+  }
+}
+
+async function renewToken() {
+  if (!devIdentity) return showError({ message: 'The token is about to expire. Sign in with a new one.' });
+  try {
+    device?.updateToken(await fetchToken(devIdentity));
+  } catch (error) {
+    showError(error);
+  }
+}
+
+function signOut() {
+  device?.destroy();
+  device = null;
+  call = null;
+  $('stage').hidden = true;
+  showLive(null);
+  showRegistration();
+}
+
+function showRegistration() {
+  const state = device?.state ?? 'destroyed';
+  $('registration').dataset.state = state;
+  $('registration').textContent = REGISTRATION_TEXT[state];
+  const wasSignedIn = !$('desk').hidden;
+  $('signin-form').hidden = device !== null;
+  $('desk').hidden = device === null || call !== null;
+  $('whoami').textContent = device?.identity ?? devIdentity ?? '';
+  $('live-gateway').textContent = device?.gateway ?? '–';
+  $('live-region').textContent = device?.region ?? '–';
+  if (device && !wasSignedIn && !call && document.activeElement === document.body) $('to').focus();
+  if (!device && wasSignedIn) $('identity').focus();
+}
+
+// ---- calls
+
+/** @param {string} to */
+async function dial(to) {
+  if (!device) return;
+  const destination = /^[a-z]+:/i.test(to) || /^\+?\d+$/.test(to) ? to : `client:${to}`;
+  showCall(await device.connect({ params: { To: destination } }), destination);
+}
+
+/** @param {Call} shown @param {string} [to] */
+function showCall(shown, to = '') {
+  call = shown;
+  $('peer').textContent = (shown.parameters.From || to).replace(/^client:/, '') || 'unknown';
+  $('avatar').textContent = $('peer').textContent.slice(0, 1).toUpperCase();
+  $('stage').dataset.direction = shown.direction;
+  $('digits').textContent = '';
+  showKeypad(false);
+  hideError();
+  for (const event of ['ringing', 'accept', 'mute', 'hold', 'reconnecting', 'reconnected']) shown.on(event, showCallState);
+  shown.on('accept', () => { openedAt_ms = Date.now(); });
+  shown.on('error', showError);
+  for (const event of ['disconnect', 'cancel', 'reject']) shown.on(event, () => endCall(shown, event));
+  shown.on('sample', showLive);
+  shown.on('volume', (input, output) => {
+    $('level-in').value = input;
+    $('level-out').value = output;
+  });
+  openedAt_ms = 0;
+  showRegistration();
+  showCallState();
+  focusCall(shown);
+}
+
+/** The next step gets the focus, unless the user is typing. @param {Call} shown */
+function focusCall(shown) {
+  const active = document.activeElement;
+  const isTyping = active instanceof HTMLInputElement && active.offsetParent !== null && active.value !== '';
+  if (!isTyping) $(shown.status() === 'pending' ? 'accept' : 'hangup').focus();
+}
+
+function showCallState() {
+  if (!call) return;
+  const status = call.status();
+  const isIncoming = status === 'pending';
+  const hadFocusOnAccept = document.activeElement === $('accept');
+  $('stage').hidden = false;
+  $('stage').dataset.status = status;
+  $('stage').dataset.held = String(call.isOnHold());
+  $('incoming-actions').hidden = !isIncoming;
+  $('call-actions').hidden = isIncoming;
+  $('esc-hint').textContent = isIncoming ? 'declines' : 'hangs up';
+  const text = call.isOnHold() && status === 'open' ? 'On hold' : STATE_TEXT[status];
+  $('call-state').textContent = text;
+  $('live-state').textContent = status;
+  $('live-sid').textContent = call.parameters.CallSid ?? '–';
+  press('mute', call.isMuted(), 'Unmute', 'Mute');
+  press('hold', call.isOnHold(), 'Resume', 'Hold');
+  $('hold').disabled = status !== 'open';
+  showTimer();
+  announce(`${text}: ${$('peer').textContent}`);
+  document.title = `${text} · ${$('peer').textContent}`;
+  if (hadFocusOnAccept && !isIncoming) $('hangup').focus();
+}
+
+/** @param {string} id @param {boolean} isPressed @param {string} pressedText @param {string} text */
+function press(id, isPressed, pressedText, text) {
+  $(id).setAttribute('aria-pressed', String(isPressed));
+  $(id).querySelector('span').textContent = isPressed ? pressedText : text;
+}
+
+/** @param {Call} ended @param {string} how */
+function endCall(ended, how) {
+  if (call !== ended) return;
+  const duration = openedAt_ms ? ` after ${clock(Date.now() - openedAt_ms)}` : '';
+  const words = { cancel: 'Missed call from', reject: 'Declined', disconnect: 'Ended' }[how];
+  $('last').textContent = `${words} ${$('peer').textContent}${how === 'disconnect' ? duration : ''}.`;
+  $('stage').dataset.status = 'closed';
+  $('stage').hidden = true;
+  call = null;
+  document.title = 'Crosspoint softphone';
+  announce($('last').textContent);
+  showLive(null);
+  showRegistration();
+  if (device) $('to').focus();
+}
+
+function showTimer() {
+  $('timer').hidden = !openedAt_ms;
+  if (openedAt_ms) $('timer').textContent = clock(Date.now() - openedAt_ms);
+}
+
+/** @param {number} ms */
+function clock(ms) {
+  const seconds = Math.floor(ms / 1000);
+  const pad = (/** @type {number} */ n) => String(n).padStart(2, '0');
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
+}
+
+// ---- the live panel
+
+/** @param {import('./sdk/stats.js').Sample | null} sample null when there is no call */
+function showLive(sample) {
+  const ms = (/** @type {number | undefined} */ value) => (value === undefined ? '–' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+  $('live-rtt').textContent = ms(sample?.rtt ?? sample?.addressPair?.rtt);
+  $('live-jitter').textContent = ms(sample?.jitter);
+  $('live-loss').textContent = sample ? `${sample.totals.packetsLostFraction.toFixed(1)} %` : '–';
+  $('live-mos').textContent = sample?.mos ? sample.mos.toFixed(1) : '–';
+  $('live-codec').textContent = sample?.codecName || '–';
+  const pair = sample?.addressPair;
+  $('live-pair').textContent = pair ? `${pair.local} → ${pair.remote} ${pair.protocol}` : '–';
+  $('live-packets').textContent = sample ? `${sample.totals.packetsSent} sent, ${sample.totals.packetsReceived} received` : '–';
+  const quality = sample?.mos ? (sample.mos >= 4 ? 'good' : sample.mos >= 3.1 ? 'fair' : 'poor') : 'none';
+  $('quality').dataset.state = quality;
+  $('quality').textContent = quality === 'none' ? (call ? 'measuring…' : 'no call') : quality;
+  if (sample) return;
+  $('live-state').textContent = 'none';
+  $('live-sid').textContent = '–';
+  $('level-in').value = $('level-out').value = 0;
+}
+
+// ---- messages to the user
+
+/** @param {any} error */
+function showError(error) {
+  const { code, explanation, solutions = [], message } = error ?? {};
+  const text = explanation ? `${message.replace(/^\S+ \(\d+\): /, '')} ${solutions[0] ?? ''} (${code})` : (message ?? String(error));
+  $('error').textContent = text;
+  $('error').dataset.code = code ?? '';
+  $('error').hidden = false;
+}
+
+function hideError() {
+  $('error').hidden = true;
+  $('error').dataset.code = '';
+}
+
+/** @param {string} text */
+function announce(text) {
+  $('announce').textContent = text;
+}
+
+// ---- hands
+
+/** @param {string} key */
+function pressKey(key) {
+  if (!call || call.status() !== 'open') return;
+  call.sendDigits(key);
+  $('digits').textContent = ($('digits').textContent + key).slice(-24);
+}
+
+/** @param {boolean} isOpen */
+function showKeypad(isOpen) {
+  $('keypad').hidden = !isOpen;
+  $('keypad-toggle').setAttribute('aria-expanded', String(isOpen));
+}
+
+async function toggleHold() {
+  if (!call || $('hold').disabled) return;
+  $('hold').disabled = true;
+  try {
+    await (call.isOnHold() ? call.resume() : call.hold());
+  } catch (error) {
+    showError(error);
+  }
+  showCallState();
+}
+
+function toggleMute() {
+  call?.mute(!call.isMuted());
+}
+
+function leaveCall() {
+  if (call?.status() === 'pending') call.reject();
+  else call?.disconnect();
+}
+
+/** @param {KeyboardEvent} event */
+function onKey(event) {
+  if (!call || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === 'Escape') return leaveCall();
+  if (event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement) return;
+  if (/^[0-9*#]$/.test(event.key)) pressKey(event.key);
+  else if (event.key.toLowerCase() === 'm' && call.status() !== 'pending') toggleMute();
+  else if (event.key.toLowerCase() === 'h' && call.status() === 'open') void toggleHold();
+}
+
+/** @param {() => Promise<unknown>} act @param {string} buttonId disabled meanwhile */
+async function guarded(act, buttonId) {
+  hideError();
+  $(buttonId).disabled = true;
+  try {
+    await act();
+  } catch (error) {
+    showError(error);
+  }
+  $(buttonId).disabled = false;
+}
+
+/** @param {Event} event */
+function onSignIn(event) {
+  event.preventDefault();
+  const identity = $('identity').value.trim();
+  const token = $('token').value.trim();
+  if (!identity && !token) return $('identity').focus();
+  void guarded(() => signIn(identity, token), 'signin');
+}
+
+/** @param {Event} event */
+function onDial(event) {
+  event.preventDefault();
+  const to = $('to').value.trim();
+  if (!to) return $('to').focus();
+  void guarded(() => dial(to), 'call');
+}
+
+function main() {
+  $('signin-form').addEventListener('submit', onSignIn);
+  $('dial-form').addEventListener('submit', onDial);
+  $('signout').addEventListener('click', signOut);
+  $('accept').addEventListener('click', () => { call?.accept(); showCallState(); });
+  $('decline').addEventListener('click', leaveCall);
+  $('hangup').addEventListener('click', leaveCall);
+  $('mute').addEventListener('click', toggleMute);
+  $('hold').addEventListener('click', () => void toggleHold());
+  $('keypad-toggle').addEventListener('click', () => showKeypad($('keypad').hidden));
+  for (const key of document.querySelectorAll('[data-key]')) {
+    key.addEventListener('click', () => pressKey(/** @type {HTMLElement} */ (key).dataset.key ?? ''));
+  }
+  document.addEventListener('keydown', onKey);
+  setInterval(showTimer, 1000);
+  const query = new URLSearchParams(location.search);
+  $('identity').value = query.get('identity') ?? '';
+  $('to').value = query.get('to') ?? '';
+  if (query.get('auto') === '1') $('signin-form').requestSubmit();
+}
+
+main();
