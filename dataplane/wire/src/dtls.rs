@@ -1,24 +1,85 @@
-//! DTLS handshake.
-use crate::srtp::MasterKey;
-use std::time::Instant;
+//! DTLS-SRTP handshake of one peer: `dimpl` behind the few calls the lobby makes.
+//!
+//! Input: datagrams from an address that ICE validated, and the time. Output: datagrams to send, the next deadline,
+//! and once the SRTP keys. Owns the handshake and its bounded buffers. Does not decide whether the peer's certificate
+//! is the right one: the caller compares [`DtlsKeys::peer_certificate_sha256`] with the fingerprint of the peer's
+//! description before it uses the keys. DTLS 1.2 and 1.3, whichever the peer offers; ECDSA certificates.
+//! RFC 5763, RFC 5764, RFC 6347, RFC 9147.
+//!
+//! ```text
+//!  new -> poll* -> (handle | handle_timeout) -> poll* -> … -> Established -> …
+//!         `-- until Timeout or Idle
+//! ```
+//!
+//! After `Established` the handshake is kept and fed: it answers retransmissions and hears the peer's `close_notify`.
+
+use crate::srtp::{MasterKey, Suite};
+use aws_lc_rs::digest;
+use dimpl::{Dtls, DtlsCertificate, ProtocolVersion, SrtpProfile, UnexpectedMessageError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// The caller's `scratch` must be this long. More than any datagram we send.
+pub const SCRATCH_BYTES_MIN: usize = 1500;
+
+/// Largest datagram we send; leaves room for tunnels on the way.
+const DATAGRAM_BYTES_MAX: usize = 1200;
+
+/// Datagrams a peer may have waiting for their turn: a flight with a long certificate chain needs eight.
+const DATAGRAMS_WAITING_MAX: usize = 20;
+
+/// A peer's certificate, or any other thing the engine hands us, is no larger than this.
+const OUTPUT_BYTES_MAX: usize = 32 << 10;
+
+/// RFC 9147 §5.8.2 proposes one second unless something is known of the round trip. ICE has just made one, and every
+/// repetition waits for a person who answered a call.
+const FLIGHT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Doubled each time: the last repetition comes after about 16 s.
+const FLIGHT_REPETITIONS_MAX: usize = 6;
+
+/// A handshake that is not complete by then has failed.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The certificate and key that this process shows to all peers, and the settings of all its handshakes.
 #[derive(Clone)]
 pub struct Identity {
+    certificate: DtlsCertificate,
+    config: Arc<dimpl::Config>,
     sha256: [u8; 32],
 }
+
 impl Identity {
+    /// Draws an ECDSA P-256 key and signs a certificate with it. Random; needs a few hundred microseconds.
     pub fn generate() -> Result<Identity, DtlsError> {
-        unimplemented!()
+        let certificate = dimpl::certificate::generate_self_signed_certificate().map_err(|_| DtlsError::Identity)?;
+        let config = dimpl::Config::builder()
+            .mtu(DATAGRAM_BYTES_MAX)
+            .max_queue_rx(DATAGRAMS_WAITING_MAX)
+            .require_client_certificate(true)
+            // The cookie proves that the peer receives at its address; an ICE check has proved that already.
+            .use_server_cookie(false)
+            .flight_start_rto(FLIGHT_TIMEOUT)
+            .flight_retries(FLIGHT_REPETITIONS_MAX)
+            .handshake_timeout(HANDSHAKE_TIMEOUT)
+            .build()?;
+        let sha256 = sha256(&certificate.certificate);
+        Ok(Identity { certificate, config: Arc::new(config), sha256 })
     }
+
+    /// RFC 8122 §5: the digest of the certificate in DER, for `a=fingerprint`.
     pub fn sha256(&self) -> [u8; 32] {
         self.sha256
     }
 }
 
+/// RFC 5763 §5: who sends the ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// `a=setup:active`
     Client,
+    /// `a=setup:passive`
     Server,
 }
 
@@ -28,48 +89,151 @@ pub enum Version {
     Dtls13,
 }
 
+/// The handshake is over; the caller drops it.
 #[derive(Debug, Error)]
 pub enum DtlsError {
+    #[error("no certificate could be made; is the random source of the system there?")]
+    Identity,
     #[error("the handshake failed: {0}")]
-    Handshake(String),
+    Failed(#[from] dimpl::Error),
 }
 
+/// What a completed handshake gives.
+#[derive(Debug)]
 pub struct DtlsKeys {
+    /// Protects what we send.
     pub send: MasterKey,
+    /// Unprotects what the peer sends.
     pub receive: MasterKey,
     pub peer_certificate_sha256: [u8; 32],
     pub version: Version,
 }
 
+#[derive(Debug)]
 pub enum Output {
     /// `scratch[..len]` is to be sent to the peer.
     Packet(usize),
     /// Nothing more until then, or until a datagram comes.
     Timeout(Instant),
+    /// The keys, given once.
     Established(Box<DtlsKeys>),
+    /// The peer sent `close_notify`; given once.
     PeerClosed,
+    /// Nothing more until a datagram comes.
     Idle,
 }
 
+/// One handshake with one peer.
 pub struct Handshake {
-    _private: (),
+    dtls: Dtls,
+    role: Role,
+    /// Where the engine puts what it hands out.
+    buffer: Vec<u8>,
+    connected: bool,
+    peer_certificate_sha256: Option<[u8; 32]>,
+    keys: Option<(MasterKey, MasterKey)>,
 }
+
 impl Handshake {
-    pub fn new(_identity: &Identity, _role: Role, _now: Instant) -> Self {
-        unimplemented!()
+    pub fn new(identity: &Identity, role: Role, now: Instant) -> Self {
+        let mut dtls = Dtls::new_auto(identity.config.clone(), identity.certificate.clone(), now);
+        if role == Role::Client {
+            dtls.set_active(true);
+        }
+        Handshake {
+            dtls,
+            role,
+            buffer: vec![0; SCRATCH_BYTES_MIN],
+            connected: false,
+            peer_certificate_sha256: None,
+            keys: None,
+        }
     }
-    pub fn handle(&mut self, _now: Instant, _datagram: &[u8]) -> Result<(), DtlsError> {
-        unimplemented!()
+
+    /// Takes one datagram of the peer. Datagrams that make no sense are ignored; an error ends the handshake.
+    pub fn handle(&mut self, now: Instant, datagram: &[u8]) -> Result<(), DtlsError> {
+        self.dtls.handle_timeout(now)?;
+        match self.dtls.handle_packet(datagram) {
+            // The first datagram of a server was not its ServerHello: it was overtaken, and comes again.
+            Err(dimpl::Error::UnexpectedMessage(UnexpectedMessageError::UnrecognizedAutoServerResponse)) => Ok(()),
+            result => Ok(result?),
+        }
     }
-    pub fn handle_timeout(&mut self, _now: Instant) -> Result<(), DtlsError> {
-        unimplemented!()
+
+    /// To be called when the time of the last [`Output::Timeout`] has come. Repeats a flight, or gives up.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsError> {
+        Ok(self.dtls.handle_timeout(now)?)
     }
-    /// Call until `Timeout` or `Idle` after each `new`, `handle` and `handle_timeout`. `scratch` should hold 2048 bytes.
-    pub fn poll(&mut self, _scratch: &mut [u8]) -> Output {
-        unimplemented!()
+
+    /// The next thing to do. Call until `Timeout` or `Idle` after each `new`, `handle` and `handle_timeout`.
+    ///
+    /// # Panics
+    /// When `scratch` is shorter than [`SCRATCH_BYTES_MIN`].
+    pub fn poll(&mut self, scratch: &mut [u8]) -> Output {
+        assert!(scratch.len() >= SCRATCH_BYTES_MIN, "scratch is shorter than a datagram");
+        loop {
+            if let Some(keys) = self.take_keys() {
+                return Output::Established(Box::new(keys));
+            }
+            match self.dtls.poll_output(&mut self.buffer) {
+                dimpl::Output::Packet(packet) => {
+                    scratch[..packet.len()].copy_from_slice(packet);
+                    return Output::Packet(packet.len());
+                }
+                dimpl::Output::Timeout(at) => return Output::Timeout(at),
+                dimpl::Output::CloseNotify => return Output::PeerClosed,
+                dimpl::Output::Connected => self.connected = true,
+                dimpl::Output::PeerCert(der) => self.peer_certificate_sha256 = Some(sha256(der)),
+                dimpl::Output::KeyingMaterial(material, profile) => {
+                    self.keys = split_keys(&material, profile, self.role);
+                }
+                dimpl::Output::BufferTooSmall { needed } if needed <= OUTPUT_BYTES_MAX => {
+                    self.buffer.resize(needed, 0);
+                }
+                // Data channels are not served.
+                dimpl::Output::ApplicationData(_) => {}
+                // A certificate longer than any honest one: the handshake ends by its deadline.
+                _ => return Output::Idle,
+            }
+        }
     }
-    /// Queues a `close_notify`.
+
+    /// Queues a `close_notify`; poll to get it.
     pub fn close(&mut self) {
-        unimplemented!()
+        // An error means that there is no association to close.
+        let _ = self.dtls.close();
     }
+
+    /// The keys, when the engine has said all three: connected, certificate, keying material.
+    fn take_keys(&mut self) -> Option<DtlsKeys> {
+        let peer_certificate_sha256 = self.peer_certificate_sha256.filter(|_| self.connected)?;
+        let (send, receive) = self.keys.take()?;
+        let version = match self.dtls.protocol_version()? {
+            ProtocolVersion::DTLS1_3 => Version::Dtls13,
+            _ => Version::Dtls12,
+        };
+        Some(DtlsKeys { send, receive, peer_certificate_sha256, version })
+    }
+}
+
+/// RFC 5764 §4.2: client key, server key, client salt, server salt. Returns what we send and receive with.
+fn split_keys(material: &[u8], profile: SrtpProfile, role: Role) -> Option<(MasterKey, MasterKey)> {
+    let suite = match profile {
+        SrtpProfile::AES128_CM_SHA1_80 => Suite::AesCm128HmacSha1_80,
+        SrtpProfile::AEAD_AES_128_GCM => Suite::AeadAes128Gcm,
+        SrtpProfile::AEAD_AES_256_GCM => Suite::AeadAes256Gcm,
+        _ => return None,
+    };
+    let (client_key, rest) = material.split_at_checked(suite.key_bytes())?;
+    let (server_key, rest) = rest.split_at_checked(suite.key_bytes())?;
+    let (client_salt, server_salt) = rest.split_at_checked(suite.salt_bytes())?;
+    let client = MasterKey::new(suite, client_key, client_salt)?;
+    let server = MasterKey::new(suite, server_key, server_salt)?;
+    Some(if role == Role::Client { (client, server) } else { (server, client) })
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
 }

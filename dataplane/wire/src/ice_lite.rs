@@ -1,17 +1,52 @@
-//! The lite side of ICE for one leg.
-use crate::{stun, time::Nanos};
+//! The lite side of ICE for one leg: answers the peer's checks and remembers from where they came.
+//!
+//! Input: parsed STUN messages with their source, and the time. Output: a reply to send, and what changed. Owns the
+//! leg's credentials, the validated addresses and the consent. Sends no checks of its own and gathers nothing: a lite
+//! agent is always controlled, and its peer a full agent. RFC 8445 §2.5, §7.3; RFC 7675.
+//!
+//! ```text
+//!  check with our ufrag and pwd           -> the source is validated: its DTLS and SRTP are listened to
+//!  … that carries USE-CANDIDATE           -> the source is selected: media goes there
+//!  restart()                              -> both old and new credentials are good
+//!  nomination with the new credentials    -> old credentials and old addresses are forgotten
+//! ```
+//!
+//! Whatever proves no knowledge of the password gets no answer.
+
+use crate::stun::{self, Class, Message};
+use crate::time::Nanos;
 use std::net::SocketAddr;
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 
+/// Addresses of one peer that may be validated at once. A phone with two networks and both IP versions uses four.
+pub const VALIDATED_MAX: usize = 8;
+
+/// RFC 7675 §5.1: consent expires 30 s after the last check that proved it.
+pub const CONSENT_LIFETIME: Nanos = Nanos::from_secs(30);
+
+/// RFC 8489 §6.3.1: the request has an attribute that must be understood and is not.
+const UNKNOWN_ATTRIBUTE: u16 = 420;
+/// RFC 8445 §7.3.1.1.
+const ROLE_CONFLICT: u16 = 487;
+
+/// `a=ice-ufrag` and `a=ice-pwd` (RFC 8839 §5.4).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub ufrag: String,
     pub pwd: String,
 }
 
+/// Never prints the password.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("ufrag", &self.ufrag).finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairChange {
-    /// A check from this address succeeded for the first time; the peer has not nominated it.
+    /// A check from this address succeeded for the first time, without a nomination.
     Validated(SocketAddr),
     /// Media goes to this address from now on.
     Selected(SocketAddr),
@@ -20,7 +55,7 @@ pub enum PairChange {
 /// Why a message was not answered with success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StunRefusal {
-    #[error("breaks STUN or ICE syntax")]
+    #[error("breaks the syntax that ICE demands")]
     Malformed,
     #[error("username fragment is not ours")]
     UnknownUser,
@@ -32,52 +67,321 @@ pub enum StunRefusal {
     Unexpected,
 }
 
+/// What came of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Bytes of `reply` to send back to the source; 0 means nothing.
+    /// Bytes of `reply` to send back to the source; 0 means none.
     pub reply_len: usize,
     pub change: Option<PairChange>,
     pub refused: Option<StunRefusal>,
 }
 
+/// An address whose check succeeded.
+#[derive(Clone, Copy, Debug)]
+struct Validated {
+    addr: SocketAddr,
+    /// Of the last check that succeeded.
+    checked_at: Nanos,
+    /// Which credentials it used.
+    restart: u32,
+}
+
+/// ICE of one leg.
+#[derive(Debug)]
 pub struct IceLite {
-    _local: Credentials,
+    local: Credentials,
+    /// Those before the last restart, until the peer nominates with the new ones.
+    previous: Option<Credentials>,
+    remote: Option<Credentials>,
+    /// Counts restarts.
+    restart: u32,
+    validated: [Option<Validated>; VALIDATED_MAX],
+    selected: Option<SocketAddr>,
 }
 
 impl IceLite {
     pub fn new(local: Credentials) -> Self {
-        IceLite { _local: local }
+        IceLite { local, previous: None, remote: None, restart: 0, validated: [None; VALIDATED_MAX], selected: None }
     }
-    /// Whether a check whose USERNAME begins with `ufrag` is for this leg.
-    pub fn has_local_ufrag(&self, _ufrag: &str) -> bool {
-        unimplemented!()
-    }
+
+    /// What our side of the leg says in SDP.
     pub fn local(&self) -> &Credentials {
-        unimplemented!()
+        &self.local
     }
-    pub fn set_remote(&mut self, _remote: Credentials) {
-        unimplemented!()
+
+    /// What the peer said in SDP. A lite agent needs it only to show it: checks prove knowledge of *our* password.
+    pub fn remote(&self) -> Option<&Credentials> {
+        self.remote.as_ref()
     }
-    /// New local credentials; the old ones stay valid until a check with the new ones succeeds.
-    pub fn restart(&mut self, _local: Credentials) {
-        unimplemented!()
+
+    pub fn set_remote(&mut self, remote: Credentials) {
+        self.remote = Some(remote);
     }
-    pub fn handle(
-        &mut self,
-        _now: Nanos,
-        _source: SocketAddr,
-        _message: &stun::Message<'_>,
-        _reply: &mut [u8],
-    ) -> Outcome {
-        unimplemented!()
+
+    /// Whether a check whose USERNAME begins with `ufrag` is for this leg.
+    pub fn has_local_ufrag(&self, ufrag: &str) -> bool {
+        self.credentials(ufrag).is_some()
     }
-    pub fn is_validated(&self, _addr: SocketAddr) -> bool {
-        unimplemented!()
+
+    /// Takes new local credentials; the old ones stay good until the peer nominates with the new ones, and the
+    /// selected address stays in use (RFC 8445 §9).
+    pub fn restart(&mut self, local: Credentials) {
+        self.previous = Some(std::mem::replace(&mut self.local, local));
+        self.restart += 1;
     }
+
+    /// Whether DTLS and media from `addr` may be listened to.
+    #[inline]
+    pub fn is_validated(&self, addr: SocketAddr) -> bool {
+        self.validated.iter().flatten().any(|pair| pair.addr == addr)
+    }
+
+    /// The addresses that [`is_validated`](Self::is_validated) accepts.
+    pub fn validated(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.validated.iter().flatten().map(|pair| pair.addr)
+    }
+
+    /// Where media goes.
+    #[inline]
     pub fn selected(&self) -> Option<SocketAddr> {
-        unimplemented!()
+        self.selected
     }
-    pub fn consent_expired(&self, _now: Nanos) -> bool {
-        unimplemented!()
+
+    /// Whether sending to the selected address must stop. False while nothing is selected.
+    pub fn consent_expired(&self, now: Nanos) -> bool {
+        let fresh = |pair: &Validated| Some(pair.addr) == self.selected && now - pair.checked_at <= CONSENT_LIFETIME;
+        self.selected.is_some() && !self.validated.iter().flatten().any(fresh)
+    }
+
+    /// Takes one message that came from `source`; `reply` has [`stun::MESSAGE_BYTES_MAX`] bytes.
+    pub fn handle(&mut self, now: Nanos, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
+        match (message.class(), message.method()) {
+            (Class::Request, stun::BINDING) => self.handle_request(now, source, message, reply),
+            // RFC 8445 §11: a keepalive, to which nobody answers.
+            (Class::Indication, stun::BINDING) => Outcome::default(),
+            _ => refuse(StunRefusal::Unexpected),
+        }
+    }
+
+    fn handle_request(&mut self, now: Nanos, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
+        let Some((ufrag, _)) = message.username() else { return refuse(StunRefusal::Malformed) };
+        let Some((pwd, restart)) = self.credentials(ufrag) else { return refuse(StunRefusal::UnknownUser) };
+        // RFC 8445 §7.1: checks carry FINGERPRINT and the short-term credential.
+        if !message.verify_fingerprint() || !message.verify_integrity(pwd) {
+            return refuse(StunRefusal::Unauthentic);
+        }
+        let id = message.transaction_id();
+        if let Some(kind) = message.unknown_attribute() {
+            let len = stun::write_binding_error(reply, &id, UNKNOWN_ATTRIBUTE, Some(kind), Some(pwd));
+            return Outcome { reply_len: len.unwrap_or(0), ..refuse(StunRefusal::Unexpected) };
+        }
+        // RFC 8445 §7.3.1.1: a lite agent never takes the controlling role, so it is the peer that must switch.
+        if message.ice_controlled().is_some() {
+            let len = stun::write_binding_error(reply, &id, ROLE_CONFLICT, None, Some(pwd));
+            return Outcome { reply_len: len.unwrap_or(0), ..refuse(StunRefusal::RoleConflict) };
+        }
+        let reply_len = stun::write_binding_success(reply, &id, source, pwd).unwrap_or(0);
+        let change = self.note_check(now, source, restart, message.use_candidate());
+        Outcome { reply_len, change, refused: None }
+    }
+
+    /// The password that belongs to one of our ufrags, and the restart it belongs to.
+    fn credentials(&self, ufrag: &str) -> Option<(&[u8], u32)> {
+        let is = |credentials: &Credentials| bool::from(credentials.ufrag.as_bytes().ct_eq(ufrag.as_bytes()));
+        if is(&self.local) {
+            return Some((self.local.pwd.as_bytes(), self.restart));
+        }
+        let previous = self.previous.as_ref().filter(|previous| is(previous))?;
+        Some((previous.pwd.as_bytes(), self.restart - 1))
+    }
+
+    /// Remembers that `addr` passed a check.
+    fn note_check(&mut self, now: Nanos, addr: SocketAddr, restart: u32, nominated: bool) -> Option<PairChange> {
+        let newly_validated = self.validate(Validated { addr, checked_at: now, restart });
+        // A nomination with the credentials from before a restart is history. Among others, the last one counts:
+        // browsers nominate again, without a restart, when they change networks.
+        if nominated && restart == self.restart {
+            self.forget_before_restart();
+            if self.selected.replace(addr) != Some(addr) {
+                return Some(PairChange::Selected(addr));
+            }
+        }
+        // The first nomination of a leg may have been made while we drew new credentials.
+        if nominated && self.selected.is_none() {
+            self.selected = Some(addr);
+            return Some(PairChange::Selected(addr));
+        }
+        newly_validated.then_some(PairChange::Validated(addr))
+    }
+
+    /// True when the address was not validated before.
+    fn validate(&mut self, check: Validated) -> bool {
+        if let Some(pair) = self.validated.iter_mut().flatten().find(|pair| pair.addr == check.addr) {
+            pair.checked_at = check.checked_at;
+            pair.restart = pair.restart.max(check.restart);
+            return false;
+        }
+        let selected = self.selected;
+        // A free place, or that of the address whose last check is oldest; the selected one keeps its place.
+        let place = self
+            .validated
+            .iter_mut()
+            .filter(|place| place.is_none_or(|pair| Some(pair.addr) != selected))
+            .min_by_key(|place| place.map(|pair| pair.checked_at));
+        if let Some(place) = place {
+            *place = Some(check);
+        }
+        true
+    }
+
+    fn forget_before_restart(&mut self) {
+        if self.previous.take().is_some() {
+            for place in &mut self.validated {
+                *place = place.filter(|pair| pair.restart == self.restart);
+            }
+        }
+    }
+}
+
+fn refuse(refusal: StunRefusal) -> Outcome {
+    Outcome { reply_len: 0, change: None, refused: Some(refusal) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stun::{BindingRequest, MESSAGE_BYTES_MAX, write_binding_request};
+
+    const A: &str = "192.0.2.1:5000";
+    const B: &str = "[2001:db8::1]:5001";
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn credentials(ufrag: &str) -> Credentials {
+        Credentials { ufrag: ufrag.into(), pwd: format!("password-of-{ufrag}-0123456789") }
+    }
+
+    fn check(ufrag: &str, pwd: &str, nominate: bool) -> Vec<u8> {
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let request = BindingRequest {
+            remote_ufrag: ufrag,
+            local_ufrag: "peer",
+            priority: 1,
+            tie_breaker: 7,
+            use_candidate: nominate,
+        };
+        let len = write_binding_request(&mut buffer, &[5; 12], &request, pwd.as_bytes()).unwrap();
+        buffer[..len].to_vec()
+    }
+
+    fn send(ice: &mut IceLite, at: Nanos, from: &str, request: &[u8]) -> (Outcome, Vec<u8>) {
+        let mut reply = [0; MESSAGE_BYTES_MAX];
+        let outcome = ice.handle(at, addr(from), &Message::parse(request).unwrap(), &mut reply);
+        (outcome, reply[..outcome.reply_len].to_vec())
+    }
+
+    fn good(ufrag: &str, nominate: bool) -> Vec<u8> {
+        check(ufrag, &credentials(ufrag).pwd, nominate)
+    }
+
+    #[test]
+    fn a_check_validates_and_a_nomination_selects() {
+        let mut ice = IceLite::new(credentials("us"));
+        let (outcome, reply) = send(&mut ice, Nanos::ZERO, A, &good("us", false));
+        assert_eq!(outcome.change, Some(PairChange::Validated(addr(A))));
+        let reply = Message::parse(&reply).unwrap();
+        assert_eq!((reply.class(), reply.xor_mapped_address()), (Class::Success, Some(addr(A))));
+        assert!(reply.verify_integrity(credentials("us").pwd.as_bytes()) && reply.verify_fingerprint());
+        assert_eq!((ice.is_validated(addr(A)), ice.selected()), (true, None));
+
+        assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("us", true)).0.change, Some(PairChange::Selected(addr(A))));
+        assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("us", true)).0.change, None);
+        assert_eq!(send(&mut ice, Nanos::ZERO, B, &good("us", true)).0.change, Some(PairChange::Selected(addr(B))));
+    }
+
+    #[test]
+    fn nothing_without_our_password_is_answered_or_remembered() {
+        let mut ice = IceLite::new(credentials("us"));
+        let mut tampered = good("us", true);
+        let last = tampered.len() - 1;
+        tampered[last] ^= 1;
+        for (request, refusal) in [
+            (check("us", "wrong", true), StunRefusal::Unauthentic),
+            (tampered, StunRefusal::Unauthentic),
+            (good("them", true), StunRefusal::UnknownUser),
+        ] {
+            let (outcome, _) = send(&mut ice, Nanos::ZERO, A, &request);
+            assert_eq!(outcome, refuse(refusal));
+        }
+        assert!(!ice.is_validated(addr(A)));
+        assert_eq!(ice.selected(), None);
+    }
+
+    #[test]
+    fn consent_lives_30_seconds_behind_the_last_check_of_the_selected_address() {
+        let mut ice = IceLite::new(credentials("us"));
+        assert!(!ice.consent_expired(Nanos::from_secs(1000)), "nothing to consent to");
+        send(&mut ice, Nanos::from_secs(10), A, &good("us", true));
+        send(&mut ice, Nanos::from_secs(20), A, &good("us", false));
+        send(&mut ice, Nanos::from_secs(45), B, &good("us", false));
+        assert!(!ice.consent_expired(Nanos::from_secs(50)));
+        assert!(ice.consent_expired(Nanos::from_secs(51)));
+        send(&mut ice, Nanos::from_secs(52), A, &good("us", false));
+        assert!(!ice.consent_expired(Nanos::from_secs(53)));
+    }
+
+    #[test]
+    fn after_a_restart_the_old_pair_serves_until_the_new_nomination() {
+        let mut ice = IceLite::new(credentials("old"));
+        send(&mut ice, Nanos::ZERO, A, &good("old", true));
+        ice.restart(credentials("new"));
+        assert!(ice.has_local_ufrag("old") && ice.has_local_ufrag("new"));
+        assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("old", true)).0.refused, None);
+        let (outcome, _) = send(&mut ice, Nanos::ZERO, B, &good("new", false));
+        assert_eq!(outcome.change, Some(PairChange::Validated(addr(B))));
+        assert_eq!(ice.selected(), Some(addr(A)));
+
+        let (outcome, _) = send(&mut ice, Nanos::ZERO, B, &good("new", true));
+        assert_eq!(outcome.change, Some(PairChange::Selected(addr(B))));
+        assert!(!ice.is_validated(addr(A)) && !ice.has_local_ufrag("old"));
+        assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("old", true)).0.refused, Some(StunRefusal::UnknownUser));
+    }
+
+    #[test]
+    fn a_peer_in_the_controlled_role_is_told_of_the_conflict() {
+        let mut ice = IceLite::new(credentials("us"));
+        let pwd = credentials("us").pwd;
+        let mut request = good("us", false);
+        // The ICE-CONTROLLING attribute behind USERNAME (4 + 8) and PRIORITY (8) becomes ICE-CONTROLLED.
+        request[20 + 12 + 8 + 1] = 0x29;
+        let request = stun::test_support::resign(&request, pwd.as_bytes());
+        let (outcome, reply) = send(&mut ice, Nanos::ZERO, A, &request);
+        assert_eq!(outcome.refused, Some(StunRefusal::RoleConflict));
+        assert_eq!(Message::parse(&reply).unwrap().error_code(), Some(ROLE_CONFLICT));
+        assert!(!ice.is_validated(addr(A)));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_keeps_the_selected_one_and_the_bound() {
+        let mut ice = IceLite::new(credentials("us"));
+        send(&mut ice, Nanos::ZERO, A, &good("us", true));
+        for port in 1..1000u16 {
+            send(&mut ice, Nanos(u64::from(port)), &format!("192.0.2.9:{port}"), &good("us", false));
+        }
+        assert!(ice.is_validated(addr(A)));
+        assert_eq!(ice.validated().count(), VALIDATED_MAX);
+        assert!(ice.is_validated(addr("192.0.2.9:999")) && !ice.is_validated(addr("192.0.2.9:900")));
+    }
+
+    #[test]
+    fn replies_and_indications_are_not_answered() {
+        let mut ice = IceLite::new(credentials("us"));
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let len = stun::write_binding_success(&mut buffer, &[1; 12], addr(A), b"x").unwrap();
+        assert_eq!(send(&mut ice, Nanos::ZERO, A, &buffer[..len]).0, refuse(StunRefusal::Unexpected));
+        let indication = [&[0x00, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[0; 12]].concat();
+        assert_eq!(send(&mut ice, Nanos::ZERO, A, &indication).0, Outcome::default());
     }
 }
