@@ -1,1 +1,168 @@
-//! x
+//! Start, stop and configuration of the program, as an operator sees them.
+//!
+//! ```text
+//!  operator ── flags, environment, TOML, signals ── crosspoint ── HTTP ── operator
+//! ```
+
+use crosspoint_tests::phone::{Phone, talk};
+use crosspoint_tests::server::run;
+use crosspoint_tests::{Server, process, token};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Output;
+use std::time::Duration;
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(!output.status.success(), "{arguments:?} was accepted:\n{}", said(&output));
+    said(&output)
+}
+
+#[test]
+fn ready_within_a_second_and_says_where() {
+    // The best of three: another process may have the cores for a moment.
+    let starts: Vec<(Duration, String)> = (0..3)
+        .map(|_| {
+            let server = Server::start();
+            server.await_log(&[&format!("http://{}", server.http)]);
+            (server.ready_after, server.log())
+        })
+        .collect();
+    let best = starts.iter().map(|(after, _)| *after).min().expect("three starts");
+    println!("figure: ready after {best:?}");
+    assert!(best < Duration::from_secs(1), "ready only after {best:?}");
+    for words in ["crosspoint token --identity", "uring", "127.0.0.1:"] {
+        assert!(starts[0].1.contains(words), "the start says nothing of `{words}`:\n{}", starts[0].1);
+    }
+}
+
+#[test]
+fn interrupt_ends_it_cleanly_with_its_dataplane() {
+    let mut server = Server::start();
+    let dataplane = server.dataplane_pid();
+    Server::signal(server.control_pid(), "INT");
+    assert_eq!(server.await_end().code(), Some(0), "{}", server.log());
+    assert!(!process::is_alive(dataplane), "the dataplane is still there");
+}
+
+#[test]
+fn terminate_ends_it_cleanly_too() {
+    let mut server = Server::start();
+    Server::signal(server.control_pid(), "TERM");
+    assert_eq!(server.await_end().code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn placeholder_keys_are_refused_on_any_other_address_than_loopback() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let data = format!("--data-dir={}", data.path().display());
+    for flag in ["--signal-listen=0.0.0.0:0", "--signal-tls-listen=0.0.0.0:0", "--media-listen=0.0.0.0"] {
+        let text = refused(&["--signal-listen=127.0.0.1:0", "--media-port-base=0", &data, flag]);
+        assert!(text.contains("loopback"), "{flag}: {text}");
+    }
+}
+
+#[test]
+fn taken_port_is_named_with_its_cause() {
+    let server = Server::start();
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let text = refused(&[
+        &format!("--signal-listen={}", server.http),
+        "--signal-tls-listen=off",
+        "--media-port-base=0",
+        &format!("--data-dir={}", data.path().display()),
+    ]);
+    assert!(text.contains(&server.http.port().to_string()), "{text}");
+}
+
+#[test]
+fn unknown_key_of_the_configuration_is_an_error_with_a_suggestion() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("crosspoint.toml");
+    std::fs::write(&file, "dev = true\n\n[signal]\nlissten = \"127.0.0.1:0\"\n").expect("the directory is ours");
+    let text = refused(&["--config", &file.to_string_lossy()]);
+    assert!(text.contains("signal.listen") && text.contains("line 4"), "{text}");
+}
+
+#[test]
+fn configuration_is_printed_with_the_origin_of_each_value() {
+    let output = run(&["config", "--media-workers=3"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = said(&output);
+    let line = |key: &str| {
+        text.lines().find(|line| line.contains(key)).unwrap_or_else(|| panic!("no {key} in {text}")).to_owned()
+    };
+    assert!(line("workers").contains('3') && line("workers").contains("--media-workers"), "{text}");
+    assert!(line("ring_seconds").contains("30") && line("ring_seconds").contains("default"), "{text}");
+}
+
+#[test]
+fn help_names_every_subcommand() {
+    let text = said(&run(&["--help"]));
+    for subcommand in ["token", "calls", "config", "keys", "dataplane"] {
+        assert!(text.contains(subcommand), "no {subcommand} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn token_of_the_command_line_registers_a_client() {
+    let server = Server::start();
+    let output = server.run(&["token", "--identity", "alice"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let token = String::from_utf8(output.stdout).expect("a token is text");
+    let mut alice = Phone::with_token(&server, "alice", token.trim()).await;
+    alice.session.register().await;
+}
+
+#[test]
+fn pages_sdk_health_and_metrics_are_served() {
+    let server = Server::start();
+    for (path, words) in [
+        ("/", "<html"),
+        ("/docs", "Device"),
+        ("/sdk/crosspoint.js", "export"),
+        ("/sdk/crosspoint.d.ts", "class Device"),
+        ("/healthz", ""),
+        ("/metrics", "# HELP crosspoint_"),
+    ] {
+        let (status, body) = server.get(path).expect("crosspoint answers");
+        assert_eq!(status, 200, "{path}");
+        assert!(body.contains(words), "{path} does not contain {words:?}: {body:.200}");
+    }
+    assert_eq!(server.get("/nothing-here").expect("crosspoint answers").0, 404);
+}
+
+#[test]
+fn dev_token_is_given_only_to_pages_of_this_machine() {
+    let server = Server::start();
+    let post = |host: &str| {
+        let body = "{\"identity\":\"alice\"}";
+        let mut stream = TcpStream::connect(server.http).expect("crosspoint listens");
+        let head = format!("POST /dev/token HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).expect("crosspoint reads");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("crosspoint answers");
+        reply
+    };
+    let given = post(&server.http.to_string());
+    assert!(given.contains(" 200 ") && given.contains("\"token\""), "{given}");
+    // A name that resolves to 127.0.0.1 by the attacker's DNS: the page behind it must not get a token.
+    let refused = post("attacker.example");
+    assert!(!refused.contains("\"token\""), "{refused}");
+}
+
+#[tokio::test]
+async fn secrets_of_a_call_do_not_appear_in_the_log() {
+    let server = Server::start_with(&["--log-level=trace"]);
+    let (mut alice, mut bob) = (Phone::connect(&server, "alice").await, Phone::register(&server, "bob").await);
+    let (side, _other) = talk(&mut alice, &mut bob).await;
+    let token = token::good("alice");
+    let signature = token.rsplit('.').next().expect("a token has three parts");
+    for secret in [signature, &side.reconnect, "a=ice-pwd", "PRIVATE KEY"] {
+        assert!(!server.log().contains(secret), "{secret} is in the log");
+    }
+}

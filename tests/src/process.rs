@@ -1,4 +1,4 @@
-//! What the kernel knows about a process: memory, processor time, children. Read from `/proc`, for figures and for signals.
+//! What the kernel knows about a process: memory, processor time, arguments. Read from `/proc`, for figures and for signals.
 
 use std::fs;
 
@@ -28,13 +28,15 @@ pub fn cpu_ns(pid: u32) -> u64 {
     (ticks(14) + ticks(15)) * 10_000_000
 }
 
-/// Processes whose parent is `pid`.
-pub fn children(pid: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    tasks
-        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
-        .collect()
+/// Processes of our own whose command line holds all these texts, this process excepted.
+pub fn with_arguments(texts: &[&str]) -> Vec<u32> {
+    let holds_all = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        *pid != std::process::id() && texts.iter().all(|text| line.contains(text))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(holds_all).collect()
 }
 
 pub fn is_alive(pid: u32) -> bool {

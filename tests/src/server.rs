@@ -7,16 +7,13 @@ use crate::{PATIENCE, process};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// Media ports of one server: more than workers of any machine that runs the tests need not be free.
-const MEDIA_PORTS: u16 = 8;
 
 pub struct Server {
     child: Child,
@@ -42,10 +39,11 @@ impl Server {
         let data = tempfile::Builder::new().prefix("crosspoint-test-").tempdir().expect("a temporary directory");
         let http = free_tcp_port();
         let mut all = vec![
-            format!("--listen={http}"),
+            format!("--signal-listen={http}"),
+            format!("--signal-tls-listen={}", free_tcp_port()),
             format!("--data-dir={}", data.path().display()),
-            format!("--media-port-base={}", free_media_ports()),
-            "--workers=1".to_owned(),
+            "--media-port-base=0".to_owned(),
+            "--media-workers=1".to_owned(),
         ];
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = Arc::default();
@@ -103,10 +101,10 @@ impl Server {
         self.child.id()
     }
 
-    /// The dataplane that control started.
+    /// The dataplane of this server, whoever its parent is by now: its command line names our data directory.
     pub fn dataplane_pid(&self) -> u32 {
-        let children = process::children(self.control_pid());
-        *children.first().unwrap_or_else(|| panic!("control {} has no child:\n{}", self.control_pid(), self.log()))
+        let found = process::with_arguments(&["dataplane", &self.data.path().to_string_lossy()]);
+        *found.first().unwrap_or_else(|| panic!("there is no dataplane process:\n{}", self.log()))
     }
 
     pub fn kill_control(&mut self) {
@@ -196,29 +194,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let dataplanes = process::children(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for pid in dataplanes.into_iter().chain(self.orphans()) {
+        for pid in process::with_arguments(&["dataplane", &self.data.path().to_string_lossy()]) {
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
         }
         if thread::panicking() {
             eprintln!("---- log of crosspoint ----\n{}---- end of log ----", self.log());
         }
-    }
-}
-
-impl Server {
-    /// Dataplanes whose control was killed: they name our data directory.
-    fn orphans(&self) -> Vec<u32> {
-        let ours = self.data.path().to_string_lossy().into_owned();
-        let names_us = |pid: &u32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line).into_owned();
-            line.contains(&ours) && line.contains("dataplane")
-        };
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(names_us).collect()
     }
 }
 
@@ -264,15 +247,6 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<String>>) {
 pub fn free_tcp_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("the socket is bound")
-}
-
-/// First of [`MEDIA_PORTS`] free UDP ports below the kernel's ephemeral range.
-pub fn free_media_ports() -> u16 {
-    let seed = std::process::id() as u16;
-    let bases = (0..1000u16).map(|i| 10_000 + seed.wrapping_mul(8).wrapping_add(i * 88) % 20_000);
-    let is_free =
-        |base: &u16| (*base..base + MEDIA_PORTS).all(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
-    bases.into_iter().find(is_free).expect("some of 20,000 ports are free")
 }
 
 /// A reading of `/metrics`, Prometheus text format: series with labels, and its value.
