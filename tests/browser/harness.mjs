@@ -94,7 +94,7 @@ export class Server {
   /** Records of ended calls. */
   calls() {
     const text = execFileSync(BINARY, ['calls', '--json', `--data-dir=${this.dataDir}`], { encoding: 'utf8' }).trim();
-    return text.startsWith('[') ? JSON.parse(text) : text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+    return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
 
   async stop() {

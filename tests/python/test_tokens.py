@@ -53,8 +53,9 @@ class Server:
                 raise AssertionError(f"awaited in vain: {what}")
             time.sleep(0.02)
 
-    def run(self, *arguments, stdin=None):
-        return subprocess.run([BINARY, *arguments, f"--data-dir={self.data.name}"], input=stdin, text=True, capture_output=True)
+    def run(self, *arguments):
+        command = [BINARY, *arguments, f"--data-dir={self.data.name}"]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, text=True, capture_output=True)
 
     def answer_to(self, token):
         """What the server says to a `listen` with this token: its type and payload."""
@@ -124,32 +125,41 @@ class Tokens(unittest.TestCase):
     def test_generic_jwt_without_cty_is_accepted(self):
         self.assert_accepted(jwt.encode(claims(), SECRET, "HS256"))
 
-    def register(self, algorithm, public_pem):
+    def register(self, public_pem):
         """Registers a public key and gives the id that tokens name as their issuer."""
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
             file.write(public_pem)
             file.flush()
-            done = self.server.run("keys", "add", "--account", ACCOUNT, "--algorithm", algorithm, "--public-key", file.name)
+            done = self.server.run("keys", "register", file.name)
         self.assertEqual(done.returncode, 0, done.stderr)
         return next(word for word in done.stdout.split() if word.startswith("SK") and len(word) == 34)
+
+    def test_keys_with_longer_digests_accept_their_own_algorithm_only(self):
+        for algorithm in ("HS384", "HS512"):
+            with self.subTest(algorithm):
+                done = self.server.run("keys", "create", "--alg", algorithm)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                issuer, secret = (line.split()[1] for line in done.stdout.splitlines() if line.split()[0] in ("key", "secret"))
+                self.accepted_in_time(jwt.encode(claims(issuer), secret, algorithm))
+                self.assert_refused(jwt.encode(claims(issuer), secret, "HS256"))
 
     def accepted_in_time(self, token):
         """A key that another process has added is read within a moment."""
         self.server.until(lambda: self.server.answer_to(token)[0] == "connected", "the new key to be in force")
 
     def test_es256_and_eddsa_tokens_of_registered_keys_are_accepted_and_their_public_keys_sign_nothing(self):
-        for algorithm, jose, private in [("ES256", "ES256", ec.generate_private_key(ec.SECP256R1())),
-                                         ("EdDSA", "EdDSA", ed25519.Ed25519PrivateKey.generate())]:
+        for algorithm, private in [("ES256", ec.generate_private_key(ec.SECP256R1())),
+                                   ("EdDSA", ed25519.Ed25519PrivateKey.generate())]:
             with self.subTest(algorithm):
                 public_pem = private.public_key().public_bytes(
                     serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-                issuer = self.register(algorithm, public_pem)
-                self.accepted_in_time(jwt.encode(claims(issuer), private, jose))
+                issuer = self.register(public_pem)
+                self.accepted_in_time(jwt.encode(claims(issuer), private, algorithm))
                 # Algorithm confusion: the public key, which everybody may have, used as the secret of an HMAC.
                 self.assert_refused(self.hmac_token(issuer, public_pem))
                 self.assert_refused(self.hmac_token(issuer, public_pem.strip()))
                 self.assert_refused(jwt.encode(claims(issuer), None, "none"))
-                self.assert_refused(jwt.encode(claims(KEY), private, jose))
+                self.assert_refused(jwt.encode(claims(KEY), private, algorithm))
 
     def hmac_token(self, issuer, secret):
         """By hand: the library refuses to make this one."""
