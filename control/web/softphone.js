@@ -20,6 +20,8 @@ const STATE_TEXT = {
   connecting: 'Calling…', ringing: 'Ringing…', open: 'In call', reconnecting: 'Reconnecting…', closed: 'Call ended', pending: 'Incoming call',
 };
 
+/** Who typed into a field this recently may be about to press Enter there. */
+const TYPING_MS = 2_000;
 const SHOWN_EVENTS = /** @type {const} */ (['ringing', 'accept', 'mute', 'hold', 'reconnecting', 'reconnected']);
 const END_EVENTS = /** @type {const} */ (['disconnect', 'cancel', 'reject']);
 
@@ -30,6 +32,7 @@ let call = null;
 /** Signed in by name, so a new token can be had. @type {string | null} */
 let devIdentity = null;
 let openedAt_ms = 0;
+let typedAt_ms = 0;
 
 // ---- signing in
 
@@ -131,11 +134,10 @@ function showCall(shown, to = '') {
   focusCall(shown);
 }
 
-/** The next step gets the focus, unless the user is typing. @param {Call} shown */
+/** An incoming call offers its Accept button, unless the user is typing: then Enter must not accept. @param {Call} shown */
 function focusCall(shown) {
-  const active = document.activeElement;
-  const isTyping = active instanceof HTMLInputElement && active.offsetParent !== null && active.value !== '';
-  if (!isTyping) $(shown.status() === 'pending' ? 'accept' : 'hangup').focus();
+  const isTyping = Date.now() - typedAt_ms < TYPING_MS;
+  $(shown.status() === 'pending' && !isTyping ? 'accept' : 'peer').focus();
 }
 
 function showCallState() {
@@ -160,7 +162,7 @@ function showCallState() {
   showTimer();
   announce(`${text}: ${$('peer').textContent}`);
   document.title = `${text} · ${$('peer').textContent}`;
-  if (hadFocusOnAccept && !isIncoming) $('hangup').focus();
+  if (hadFocusOnAccept && !isIncoming) $('peer').focus();
 }
 
 /** @param {Call} shown */
@@ -331,6 +333,7 @@ function main() {
     key.addEventListener('click', () => pressKey(/** @type {HTMLElement} */ (key).dataset.key ?? ''));
   }
   document.addEventListener('keydown', onKey);
+  document.addEventListener('input', () => { typedAt_ms = Date.now(); });
   setInterval(showTimer, 1000);
   const query = new URLSearchParams(location.search);
   $('identity').value = query.get('identity') ?? '';

@@ -105,6 +105,39 @@ test('register_rejects_when_the_token_is_refused_and_works_again_with_a_new_one'
   device.destroy();
 });
 
+test('register_rejects_when_the_token_does_not_allow_incoming_calls', async () => {
+  const { device, sockets } = makeDevice();
+  const refused = assert.rejects(device.register(), { code: 31201 });
+  welcome(sockets.last);
+  sockets.last.message('error', { error: { code: 31201, message: 'The token does not allow incoming calls' } });
+  await refused;
+  assert.equal(device.state, 'unregistered');
+  device.destroy();
+});
+
+test('register_goes_on_trying_while_the_bridge_is_away', async () => {
+  const { clock, device, events, sockets } = makeDevice();
+  const done = device.register();
+  sockets.last.close(1006);
+  clock.advance(100);
+  welcome(sockets.last);
+  sockets.last.message('ready', {});
+  await done;
+  assert.deepEqual(events, ['registering', 'unregistered', 'error 31005', 'registering', 'registered']);
+  device.destroy();
+});
+
+test('an_expired_token_ends_the_registration_and_a_new_one_brings_it_back', async () => {
+  const { device, sockets } = await registered();
+  sockets.last.message('error', { error: { code: 20104 } });
+  assert.equal(device.state, 'unregistered');
+  device.updateToken('token-2');
+  sockets.last.message('connected', { token: { identity: 'alice', ttl: 60 } });
+  sockets.last.message('ready', {});
+  assert.equal(device.state, 'registered');
+  device.destroy();
+});
+
 test('token_will_expire_comes_ten_seconds_before_and_is_moved_by_a_new_token', async () => {
   const { clock, device, events, sockets } = makeDevice();
   const done = device.register();
@@ -242,6 +275,16 @@ test('a_call_in_progress_is_resumed_with_its_reconnect_token', async () => {
   await settle();
   assert.deepEqual(callEvents.slice(2), ['reconnecting', 'reconnected']);
   assert.equal(call.status(), 'open');
+  device.destroy();
+});
+
+test('a_hang_up_without_connection_resumes_the_call_to_end_it', async () => {
+  const { call, clock, device, sockets } = await answered();
+  sockets.last.close(1006);
+  call.disconnect();
+  clock.advance(100);
+  welcome(sockets.last);
+  assert.deepEqual(sockets.last.sent.map((each) => each.type), ['listen', 'register', 'invite', 'hangup']);
   device.destroy();
 });
 

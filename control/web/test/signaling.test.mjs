@@ -110,6 +110,16 @@ test('a_new_token_is_announced_on_the_open_connection', () => {
   assert.deepEqual(sockets.last.sent.map((each) => each.payload.token), ['token-1', 'token-2']);
 });
 
+test('the_name_of_the_instance_is_kept_over_reconnections', () => {
+  const { clock, sockets } = start();
+  sockets.last.open();
+  sockets.last.message('connected', { instance: 'IN1' });
+  sockets.last.close(1006);
+  clock.advance(100);
+  sockets.last.open();
+  assert.equal(sockets.last.sent[0].payload.instance, 'IN1');
+});
+
 test('only_a_new_connection_is_reported_as_fresh', () => {
   const { sockets, signaling } = start();
   const fresh = [];
