@@ -1,1 +1,53 @@
-fn main() {}
+//! The `crosspoint` binary: one program, two roles. The only file that knows both planes.
+//!
+//! Without a subcommand it is the control plane; as `crosspoint dataplane` it is the media plane, started by the
+//! control plane or by systemd.
+
+use crosspoint_control::shell::Fault;
+use crosspoint_control::shell::cli::{self, DataplaneRequest, Invocation};
+use crosspoint_dataplane::DataplaneConfig;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("crosspoint: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let told = |fault: Fault| fault.to_string();
+    match cli::parse().map_err(told)? {
+        Invocation::Serve(effective) => cli::serve(&effective).map_err(told),
+        Invocation::Short(command) => command.run().map_err(told),
+        Invocation::Dataplane(request) => {
+            cli::start_log(&request);
+            crosspoint_dataplane::run(dataplane_config(*request)?).map_err(|fault| fault.to_string())
+        }
+    }
+}
+
+/// Our settings in the words of the media plane.
+fn dataplane_config(request: DataplaneRequest) -> Result<DataplaneConfig, String> {
+    let settings = request.settings;
+    Ok(DataplaneConfig {
+        socket: request.socket,
+        listen: settings.media_listen,
+        advertised: settings.media_advertise,
+        port_base: settings.media_port_base,
+        workers: settings.media_workers,
+        cores: settings.media_cores.0.parse().map_err(|error| format!("media.cores: {error}"))?,
+        backend: settings.media_backend.name().parse().map_err(|error| format!("media.backend: {error}"))?,
+        legs_max: settings.media_legs_max,
+        grace: std::time::Duration::from_secs(settings.dataplane_grace_seconds.into()),
+        silence_ms: settings.media_silence_ms,
+        report_interval: std::time::Duration::from_secs(settings.media_report_seconds.max(1).into()),
+        child: request.child,
+    })
+}

@@ -566,10 +566,7 @@ export class Call extends EventEmitter {
 
   #hangUp() {
     if (this.direction === 'OUTGOING' && !this.#inviteSent) return;
-    const { signaling } = this.#host;
-    // On a new connection the bridge takes a hang-up only for a call that was resumed there.
-    if (this.#signalingLost) signaling.resume(this.#callSid(), this.#media?.localSdp ?? '', this.#reconnectToken ?? '');
-    signaling.hangup(this.#callSid());
+    this.#host.signaling.hangup(this.#callSid());
   }
 
   /** Our side cannot go on. @param {unknown} cause */

@@ -1,0 +1,84 @@
+//! What a person sees at start: where to go, what to try, what was picked and why. On standard output; logs go to
+//! standard error.
+
+use super::dataplane_keeper::LinkState;
+use super::server::Reachable;
+use super::settings::Settings;
+use super::tls;
+use super::token::DEV_ACCOUNT_SID;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+pub fn print(settings: &Settings, reachable: &Reachable, link: LinkState) {
+    let text = text(settings, reachable, &link);
+    // Whoever closed our output does not want the banner.
+    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "  {name:<11} {value}");
+    };
+    let plain = reachable.plain.map(|address| format!("http://{address}"));
+    let tls = reachable.tls.map(|address| format!("https://{address}"));
+    let base = plain.clone().or(tls.clone()).unwrap_or_default();
+    line("softphone", format!("{base}/   (open it twice, sign in as two names, call)"));
+    line("sdk", format!("{base}/sdk/crosspoint.js   documentation: {base}/docs"));
+    line("token", format!("crosspoint token --identity alice{}", data_dir_flag(settings)));
+    if let Some(address) = reachable.plain {
+        line("signal", format!("ws://{address}/signal"));
+    }
+    match reachable.tls {
+        Some(address) => line(
+            "",
+            format!("wss://{address}/signal   stock SDK: {{ chunderw: \"{address}\" }}{}", certificate_hint(settings)),
+        ),
+        None if settings.dev => {
+            line("", "no wss: the port above signal.listen is taken; choose one with --signal-tls-listen".into())
+        }
+        None => {}
+    }
+    match &link.attached {
+        Some(hello) => {
+            for worker in &hello.workers {
+                let core = worker.core.map_or("not pinned".into(), |core| format!("core {core}"));
+                line(
+                    "media",
+                    format!(
+                        "udp {}   worker {}, {core}, {}: {}",
+                        worker.addr, worker.worker, worker.backend, worker.backend_reason
+                    ),
+                );
+            }
+        }
+        None => line(
+            "media",
+            format!("no dataplane yet: {}", link.trouble.as_deref().unwrap_or("it is starting; see /healthz")),
+        ),
+    }
+    line("data", settings.data_dir.display().to_string());
+    line("watch", format!("{base}/healthz   {base}/metrics   crosspoint calls{}", data_dir_flag(settings)));
+    if settings.dev {
+        line("dev mode", format!("account {DEV_ACCOUNT_SID}; placeholder keys, loopback only"));
+    }
+    format!("crosspoint {} is ready (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Commands find another data directory only if they are told.
+fn data_dir_flag(settings: &Settings) -> String {
+    let default = super::settings::resolve(None, |name| std::env::var(name).ok(), |_| None);
+    match default {
+        Ok(default) if default.settings().data_dir == settings.data_dir => String::new(),
+        _ => format!(" --data-dir {}", settings.data_dir.display()),
+    }
+}
+
+fn certificate_hint(settings: &Settings) -> String {
+    match settings.signal_tls {
+        super::settings::TlsCertificate::SelfSigned => {
+            format!("   (self-made certificate: {})", tls::kept_at(&settings.data_dir).display())
+        }
+        _ => String::new(),
+    }
+}

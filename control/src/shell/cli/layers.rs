@@ -1,0 +1,164 @@
+//! Settings as flags: built from the table, collected over the levels of subcommands, and handed on to a child.
+//!
+//! `--config` and `--data-dir` are taken anywhere. The other settings are flags of the server and of `config`; the
+//! dataplane takes the keys that concern it, under shorter names (`media.listen` is `--listen` there).
+
+use crate::shell::Fault;
+use crate::shell::settings::{Effective, KEYS, Key, Settings, TomlKind, resolve};
+use clap::{Arg, ArgMatches, Command};
+use std::path::{Path, PathBuf};
+
+/// A dataplane to run in this process.
+#[derive(Debug)]
+pub struct DataplaneRequest {
+    pub socket: PathBuf,
+    pub child: bool,
+    pub settings: Settings,
+}
+
+const CONFIG: &str = "config";
+const DATA_DIR: &str = "data-dir";
+const CONFIG_VARIABLE: &str = "CROSSPOINT_CONFIG";
+
+/// Adds the settings' flags to the command and those of its subcommands that take them.
+pub(super) fn with_settings(command: Command) -> Command {
+    let settings = || KEYS.iter().filter(|key| key.flag() != DATA_DIR).map(|key| argument(key, key.flag()));
+    command
+        .arg(
+            Arg::new(CONFIG)
+                .long(CONFIG)
+                .value_name("FILE")
+                .global(true)
+                .help("Configuration file (TOML) [env: CROSSPOINT_CONFIG]"),
+        )
+        .arg(argument(data_dir_key(), DATA_DIR).global(true))
+        .args(settings())
+        .mut_subcommand("serve", |serve| serve.args(settings()))
+        .mut_subcommand("config", |config| config.args(settings()))
+        .mut_subcommand("dataplane", |dataplane| {
+            dataplane.args(dataplane_keys().map(|(key, flag)| argument(key, flag)))
+        })
+}
+
+fn data_dir_key() -> &'static Key {
+    KEYS.iter().find(|key| key.flag() == DATA_DIR).expect("the table has data.dir")
+}
+
+fn argument(key: &'static Key, flag: &'static str) -> Arg {
+    let default = if key.default.is_empty() { "none" } else { key.default };
+    Arg::new(flag)
+        .long(flag)
+        .value_name(value_name(key))
+        .allow_hyphen_values(true)
+        .help(key.documentation.trim())
+        .long_help(format!("{} [default: {default}] [env: {}]", key.documentation.trim(), key.variable()))
+        .help_heading(heading(key))
+}
+
+fn value_name(key: &Key) -> &'static str {
+    match key.kind {
+        TomlKind::Integer => "NUMBER",
+        TomlKind::Boolean => "BOOL",
+        TomlKind::String => "TEXT",
+    }
+}
+
+fn heading(key: &Key) -> &'static str {
+    match key.section() {
+        "" => "Mode",
+        "signal" => "Signaling",
+        "node" => "Node",
+        "data" => "Data",
+        "media" => "Media",
+        "dataplane" => "Dataplane",
+        "call" => "Calls",
+        "limits" => "Limits",
+        "log" => "Log",
+        other => other,
+    }
+}
+
+/// The keys that a dataplane needs, with their flags there.
+fn dataplane_keys() -> impl Iterator<Item = (&'static Key, &'static str)> {
+    KEYS.iter().filter_map(|key| {
+        let flag = match key.section() {
+            "media" | "dataplane" => key.flag().split_once('-').map(|(_, rest)| rest),
+            "log" => Some(key.flag()),
+            _ => None,
+        };
+        flag.filter(|flag| *flag != "attach").map(|flag| (key, flag))
+    })
+}
+
+/// Effective settings of the server and of the short commands.
+pub(super) fn settings(matches: &ArgMatches) -> Result<Effective, Fault> {
+    layered(matches, |flag| given(matches, flag))
+}
+
+/// Effective settings of `crosspoint dataplane`.
+pub(super) fn dataplane_settings(matches: &ArgMatches) -> Result<Effective, Fault> {
+    layered(matches, |flag| {
+        let short = dataplane_keys().find(|(key, _)| key.flag() == flag).map(|(_, short)| short);
+        short.and_then(|short| given(matches, short)).or_else(|| given(matches, flag))
+    })
+}
+
+fn layered(matches: &ArgMatches, flag: impl Fn(&str) -> Option<String>) -> Result<Effective, Fault> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let path = given(matches, CONFIG).or_else(|| environment(CONFIG_VARIABLE)).filter(|path| !path.is_empty());
+    let text = match &path {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|source| Fault::ConfigurationFile { path: Path::new(path).to_owned(), source })?,
+        ),
+        None => None,
+    };
+    Ok(resolve(path.as_deref().zip(text.as_deref()), environment, flag)?)
+}
+
+/// The value of a flag, at whichever level of subcommands it stands; the innermost wins.
+fn given(matches: &ArgMatches, flag: &str) -> Option<String> {
+    let inner = matches.subcommand().and_then(|(_, inner)| given(inner, flag));
+    inner.or_else(|| matches.try_get_one::<String>(flag).ok().flatten().cloned())
+}
+
+/// The command line of a child dataplane: every value that concerns it, so that it needs no file.
+pub(super) fn child_arguments(effective: &Effective) -> Vec<String> {
+    let socket = effective.settings().dataplane_socket();
+    let head = ["dataplane".to_owned(), "--child".to_owned(), format!("--socket={}", socket.display())];
+    let values = dataplane_keys().map(|(key, flag)| format!("--{flag}={}", effective.find(key.name).0));
+    head.into_iter().chain(values).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::cli::Cli;
+    use clap::CommandFactory;
+
+    fn matches(line: &[&str]) -> ArgMatches {
+        with_settings(Cli::command()).try_get_matches_from(line).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn child_is_given_every_media_value_and_reads_it_back() {
+        let flags = ["crosspoint", "--media-port-base", "21000", "--media-workers=2", "--data-dir", "/d d"];
+        let parent = settings(&matches(&flags)).expect("accepted");
+        let mut line = vec!["crosspoint".to_owned()];
+        line.extend(child_arguments(&parent));
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        let child = matches(&line);
+        assert_eq!(given(&child, "socket"), None, "a path, not text");
+        let child = dataplane_settings(&child).expect("accepted").settings();
+        assert_eq!((child.media_port_base, child.media_workers), (21000, 2));
+        assert_eq!(child.media_cores, parent.settings().media_cores);
+    }
+
+    #[test]
+    fn data_directory_is_taken_before_and_after_the_subcommand() {
+        for line in [["crosspoint", "--data-dir=/a", "calls"], ["crosspoint", "calls", "--data-dir=/a"]] {
+            let dir = settings(&matches(&line)).expect("accepted").settings().data_dir;
+            assert_eq!(dir, Path::new("/a"), "{line:?}");
+        }
+    }
+}

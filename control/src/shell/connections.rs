@@ -1,0 +1,158 @@
+//! Bounds on TCP connections before a byte of them is read: in total and per address.
+//!
+//! Used as the acceptor of both listeners. The permit travels in the stream and is given back when it is dropped.
+
+use axum::extract::connect_info::Connected;
+use axum_server::accept::Accept;
+use std::collections::HashMap;
+use std::future::{Ready, ready};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote(pub SocketAddr);
+
+impl Connected<SocketAddr> for Remote {
+    fn connect_info(remote: SocketAddr) -> Self {
+        // An IPv4 client of a dual-stack listener counts as the IPv4 address it is.
+        Remote(SocketAddr::new(remote.ip().to_canonical(), remote.port()))
+    }
+}
+
+/// Open connections, shared by all listeners.
+#[derive(Debug)]
+pub struct Connections {
+    total_max: usize,
+    per_address_max: usize,
+    open: Mutex<Open>,
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Connections {
+    pub fn new(total_max: usize, per_address_max: usize) -> Arc<Connections> {
+        Arc::new(Connections { total_max, per_address_max, open: Mutex::default(), refused: AtomicU64::new(0) })
+    }
+
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn admit(self: &Arc<Self>, address: IpAddr) -> io::Result<Permit> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = open.by_address.get(&address).copied().unwrap_or(0);
+        if open.total >= self.total_max || of_address >= self.per_address_max {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(io::Error::other("too many connections"));
+        }
+        open.total += 1;
+        open.by_address.insert(address, of_address + 1);
+        Ok(Permit { connections: self.clone(), address })
+    }
+}
+
+#[derive(Debug)]
+struct Permit {
+    connections: Arc<Connections>,
+    address: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.total -= 1;
+        match open.by_address.get_mut(&self.address) {
+            Some(of_address) if *of_address > 1 => *of_address -= 1,
+            _ => drop(open.by_address.remove(&self.address)),
+        }
+    }
+}
+
+/// Admits or refuses accepted connections.
+#[derive(Clone, Debug)]
+pub struct Doorkeeper(pub Arc<Connections>);
+
+impl<S> Accept<TcpStream, S> for Doorkeeper {
+    type Stream = Admitted;
+    type Service = S;
+    type Future = Ready<io::Result<(Admitted, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let admit = || {
+            let address = stream.peer_addr()?.ip().to_canonical();
+            stream.set_nodelay(true)?;
+            self.0.admit(address)
+        };
+        ready(admit().map(|permit| (Admitted { stream, _permit: permit }, service)))
+    }
+}
+
+/// A connection with its permit.
+#[derive(Debug)]
+pub struct Admitted {
+    stream: TcpStream,
+    _permit: Permit,
+}
+
+impl AsyncRead for Admitted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Admitted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_beyond_the_bound_of_an_address_are_refused_until_one_closes() {
+        let connections = Connections::new(3, 2);
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = connections.admit(a).expect("first");
+        let _second = connections.admit(a).expect("second");
+        connections.admit(a).expect_err("third of one address");
+        let _other = connections.admit(b).expect("another address");
+        connections.admit(b).expect_err("the total is reached");
+        drop(first);
+        connections.admit(a).expect("room again");
+        assert_eq!(connections.refused(), 2);
+    }
+}

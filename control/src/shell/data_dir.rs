@@ -1,0 +1,138 @@
+//! The data directory: owner-only, used by one running crosspoint at a time, with the node's key in it.
+//!
+//! ```text
+//!   DIR (0700)
+//!     lock             held while a server runs; contains its process id
+//!     node.key (0600)  32 random bytes: seals bridge tokens, so it must outlive the process
+//!     store.db (0600)  accounts, keys, call records, live calls
+//!     dataplane.sock   the contract with the dataplane
+//!     certificate.pem  the self-made certificate and its key, if TLS asks for one
+//! ```
+
+use super::fault::Fault;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A directory that exists and is ours alone.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+}
+
+/// Held by the one server of a data directory; released when the process ends, however it ends.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: File,
+}
+
+impl DataDir {
+    /// Makes it if it is not there, and takes everybody else's permissions away.
+    pub fn open(path: &Path) -> Result<DataDir, Fault> {
+        let fault = |source| Fault::DataDirectory { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fault)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(fault)?;
+        Ok(DataDir { path: path.to_owned() })
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn lock(&self) -> Result<DataDirLock, Fault> {
+        let path = self.join("lock");
+        let fault = |source| Fault::DataDirectory { path: self.path.clone(), source };
+        let mut file = owner_only().read(true).truncate(false).open(&path).map_err(fault)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let process = holder.trim().parse().ok();
+                return Err(Fault::DataDirectoryInUse { path: self.path.clone(), process });
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(fault(error)),
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(fault)?;
+        Ok(DataDirLock { _file: file })
+    }
+
+    /// The key of this node, drawn at the first start.
+    pub fn node_key(&self) -> Result<[u8; 32], Fault> {
+        let path = self.join("node.key");
+        let fault = |source| Fault::DataDirectory { path: self.path.clone(), source };
+        match fs::read(&path) {
+            Ok(bytes) => <[u8; 32]>::try_from(bytes).map_err(|bytes| {
+                let why = format!(
+                    "{} holds {} bytes, not 32; without it held calls cannot be resumed. To draw a new one, remove it",
+                    path.display(),
+                    bytes.len()
+                );
+                fault(io::Error::new(io::ErrorKind::InvalidData, why))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = random_bytes()?;
+                self.write_secret("node.key", &key)?;
+                Ok(key)
+            }
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// Writes a file that only the owner may read: whole or not at all.
+    pub fn write_secret(&self, name: &str, contents: &[u8]) -> Result<(), Fault> {
+        let partial = self.join(&format!("{name}.partial"));
+        let write = || -> io::Result<()> {
+            let mut file = owner_only().truncate(true).open(&partial)?;
+            file.write_all(contents)?;
+            file.sync_all()?;
+            fs::rename(&partial, self.join(name))
+        };
+        write().map_err(|source| Fault::DataDirectory { path: self.path.clone(), source })
+    }
+}
+
+fn owner_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    options
+}
+
+/// Bytes from the system's random source.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], Fault> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Fault::NoRandomness)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_server_on_a_data_directory_is_refused_until_the_first_ends() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let first = DataDir::open(dir.path()).expect("open").lock().expect("lock");
+        let second = DataDir::open(dir.path()).expect("open");
+        let refused = second.lock().expect_err("locked").to_string();
+        assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
+        drop(first);
+        second.lock().expect("free again");
+    }
+
+    #[test]
+    fn node_key_survives_and_nobody_else_may_read_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("made");
+        let key = DataDir::open(&path).expect("open").node_key().expect("drawn");
+        assert_eq!(DataDir::open(&path).expect("open").node_key().expect("read"), key);
+        let mode = |path: &Path| fs::metadata(path).expect("exists").permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&path.join("node.key"))), (0o700, 0o600));
+    }
+}

@@ -1,0 +1,270 @@
+//! Keeps a dataplane at the other end of the link: attaches to one that runs, starts one where that is our task, and
+//! says in the log and to the core when one ended.
+//!
+//! ```text
+//!   attach to the socket --ok--> pump until the link ends --> told DataplaneDetached --+
+//!        ^    | nobody there                                                           |
+//!        |    +--> told DataplaneLost (if one was attached) --> start a child, wait ---+
+//!        +-----------------------------------------------------------------------------+
+//! ```
+//!
+//! The child gets a process group of its own: neither Ctrl-C in our terminal nor our own death ends it, so calls go on
+//! and the next control plane attaches. An orderly end of ours ends it by the contract's `ShutDown`.
+
+use super::core_loop::Arrival;
+use super::dataplane_link::{Attachment, LinkError, LinkRequest, PumpEnd};
+use super::settings::Settings;
+use crate::core::input::Input;
+use crosspoint_contract::{DataplaneHello, Generation};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
+
+const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// A child that lived this long had a good start: the next back-off begins small again.
+const GOOD_LIFE: Duration = Duration::from_secs(10);
+/// A started child opens its socket within this; later it is complained about.
+const START_MAX: Duration = Duration::from_secs(10);
+const START_POLL: Duration = Duration::from_millis(10);
+/// Between the end of the link and the end of its process.
+const EXIT_MAX: Duration = Duration::from_millis(500);
+/// An orderly end of the dataplane; afterwards a child is killed.
+const SHUT_DOWN_MAX: Duration = Duration::from_secs(3);
+
+/// What is known of the dataplane, for `/healthz`, `/metrics` and the start banner.
+#[derive(Clone, Debug, Default)]
+pub struct LinkState {
+    pub attached: Option<DataplaneHello>,
+    /// Dataplanes that ended while we were attached.
+    pub lost: u64,
+    /// Why there is none at the moment.
+    pub trouble: Option<String>,
+}
+
+/// How to start a dataplane.
+#[derive(Clone, Debug)]
+pub struct ChildPlan {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+}
+
+/// What the keeper works with.
+#[derive(Debug)]
+pub struct Keeper {
+    pub socket: PathBuf,
+    /// `None`: somebody else starts the dataplane.
+    pub plan: Option<ChildPlan>,
+    pub settings: Settings,
+    pub generation: Generation,
+    pub requests: mpsc::Receiver<LinkRequest>,
+    pub arrivals: mpsc::Sender<Arrival>,
+    pub state: watch::Sender<LinkState>,
+}
+
+/// Whoever asked for the dataplane's end, and is to be told of it.
+type EndTold = oneshot::Sender<()>;
+
+/// Where the keeper is in its circle.
+struct Circle {
+    child: Option<(Child, Instant)>,
+    attachments: u64,
+    was_attached: bool,
+    back_off: Duration,
+}
+
+impl Keeper {
+    /// Runs until it is told to shut down.
+    pub async fn run(mut self) {
+        let mut circle = Circle { child: None, attachments: 0, was_attached: false, back_off: BACK_OFF_MIN };
+        let told = loop {
+            let asked_to_end = match Attachment::open(&self.socket, self.generation).await {
+                Ok(attachment) if self.must_replace(&attachment) => {
+                    self.replace(attachment).await;
+                    None
+                }
+                Ok(attachment) => {
+                    circle.attachments += 1;
+                    circle.was_attached = true;
+                    self.attend(attachment, circle.attachments).await
+                }
+                Err(error) => self.seek(&mut circle, &error).await,
+            };
+            if let Some(told) = asked_to_end {
+                break told;
+            }
+        };
+        end(circle.child).await;
+        let _ = told.send(());
+    }
+
+    /// One step towards a dataplane after an attempt to attach has failed.
+    async fn seek(&mut self, circle: &mut Circle, error: &LinkError) -> Option<EndTold> {
+        let nobody_there = is_nobody_there(error);
+        let ended = exit_of(circle).await;
+        let why = ended.map_or_else(|| format!("cannot reach it: {error}"), |(status, _)| describe(status));
+        if circle.was_attached && (ended.is_some() || nobody_there) {
+            circle.was_attached = false;
+            self.lost(&why).await;
+        } else if ended.is_some() {
+            self.state.send_modify(|state| state.trouble = Some(why.clone()));
+            tracing::error!(kind = "dataplane_not_started", why, "trying again; its own line above says more");
+        }
+        match (self.plan.clone(), &circle.child) {
+            (Some(_), Some((_, since))) if nobody_there && since.elapsed() < START_MAX => self.pause(START_POLL).await,
+            (Some(plan), None) if nobody_there => {
+                if ended.is_some_and(|(_, life)| life < GOOD_LIFE) {
+                    let asked_to_end = self.back_off(circle).await;
+                    if asked_to_end.is_some() {
+                        return asked_to_end;
+                    }
+                } else {
+                    circle.back_off = BACK_OFF_MIN;
+                }
+                circle.child = spawn(&plan);
+                self.pause(START_POLL).await
+            }
+            _ => {
+                self.complain(&why);
+                self.back_off(circle).await
+            }
+        }
+    }
+
+    async fn back_off(&mut self, circle: &mut Circle) -> Option<EndTold> {
+        let pause = circle.back_off;
+        circle.back_off = (pause * 2).min(BACK_OFF_MAX);
+        self.pause(pause).await
+    }
+
+    /// Pumps one attachment from its beginning to its end.
+    async fn attend(&mut self, attachment: Attachment, number: u64) -> Option<EndTold> {
+        let hello = attachment.hello.clone();
+        let legs = attachment.snapshot.legs.len();
+        tracing::info!(kind = "dataplane_attached", process = hello.process_id, workers = hello.workers.len(), legs);
+        self.state.send_modify(|state| {
+            state.trouble = None;
+            state.attached = Some(hello);
+        });
+        let ended = attachment.pump(number, &mut self.requests, &self.arrivals).await;
+        self.state.send_modify(|state| state.attached = None);
+        match ended {
+            PumpEnd::ShutDown(told) => Some(told),
+            PumpEnd::Lost(error) => {
+                tracing::warn!(kind = "dataplane_detached", why = %error, "attaching again");
+                let _ = self.arrivals.send(Arrival::Input(Input::DataplaneDetached)).await;
+                None
+            }
+        }
+    }
+
+    /// A dataplane of other settings that carries nothing is ended and started anew; one that carries calls is kept.
+    fn must_replace(&self, attachment: &Attachment) -> bool {
+        let Some(difference) = difference(&self.settings, &attachment.hello) else { return false };
+        let legs = attachment.snapshot.legs.len();
+        if self.plan.is_none() || legs > 0 {
+            tracing::warn!(kind = "dataplane_differs", %difference, legs, "it stays; it takes the settings when it is started again");
+            return false;
+        }
+        tracing::info!(kind = "dataplane_differs", %difference, "it carries no calls, so it is started anew");
+        true
+    }
+
+    async fn replace(&self, attachment: Attachment) {
+        match timeout(SHUT_DOWN_MAX, attachment.shut_down()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(kind = "dataplane_replaced", why = %error),
+            Err(_) => tracing::warn!(kind = "dataplane_replaced", "it does not end; trying again"),
+        }
+    }
+
+    async fn lost(&self, why: &str) {
+        tracing::error!(kind = "dataplane_lost", why, "its calls end; see its last lines above");
+        self.state.send_modify(|state| state.lost += 1);
+        let _ = self.arrivals.send(Arrival::Input(Input::DataplaneLost { why: why.to_owned() })).await;
+    }
+
+    fn complain(&self, why: &str) {
+        self.state.send_modify(|state| state.trouble = Some(why.to_owned()));
+        let socket = self.socket.display();
+        match &self.plan {
+            Some(_) => tracing::warn!(kind = "dataplane_unreachable", why, %socket, "trying again"),
+            None => tracing::warn!(
+                kind = "dataplane_unreachable", why, %socket,
+                "media.attach names this socket; is it running? systemctl status crosspoint-dataplane"
+            ),
+        }
+    }
+
+    /// Waits before the next attempt; a request to shut down ends the wait. Orders find no dataplane and are void.
+    async fn pause(&mut self, pause: Duration) -> Option<EndTold> {
+        let until = Instant::now() + pause;
+        loop {
+            match tokio::time::timeout_at(until, self.requests.recv()).await {
+                Ok(Some(LinkRequest::ShutDown(told))) => return Some(told),
+                Ok(Some(LinkRequest::Order(_) | LinkRequest::ReadCounters(_))) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}
+
+fn spawn(plan: &ChildPlan) -> Option<(Child, Instant)> {
+    let mut command = std::process::Command::new(&plan.program);
+    command.args(&plan.arguments).env_remove("CROSSPOINT_CONFIG").stdin(Stdio::null()).process_group(0);
+    match Command::from(command).spawn() {
+        Ok(child) => Some((child, Instant::now())),
+        Err(error) => {
+            let program = plan.program.display();
+            tracing::error!(kind = "dataplane_not_started", %error, %program, "cannot start our own program again; was it moved?");
+            None
+        }
+    }
+}
+
+/// Status and life of a child that has ended; forgets the child then. A link ends a moment before its process.
+async fn exit_of(circle: &mut Circle) -> Option<(ExitStatus, Duration)> {
+    let (child, since) = circle.child.as_mut()?;
+    let life = since.elapsed();
+    let patience = if circle.was_attached { EXIT_MAX } else { Duration::ZERO };
+    let status = timeout(patience, child.wait()).await.ok()?.ok()?;
+    circle.child = None;
+    Some((status, life))
+}
+
+async fn end(child: Option<(Child, Instant)>) {
+    let Some((mut child, _)) = child else { return };
+    if timeout(SHUT_DOWN_MAX, child.wait()).await.is_err() {
+        tracing::warn!(kind = "dataplane_killed", "it did not end when asked to");
+        let _ = child.kill().await;
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    format!("it ended with {status}")
+}
+
+fn is_nobody_there(error: &LinkError) -> bool {
+    matches!(error, LinkError::Io(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+}
+
+/// What a running dataplane does otherwise than these settings ask.
+fn difference(settings: &Settings, hello: &DataplaneHello) -> Option<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = if settings.media_workers == 0 { cores } else { usize::from(settings.media_workers) };
+    if hello.workers.len() != wanted {
+        return Some(format!("it has {} workers, media.workers asks for {wanted}", hello.workers.len()));
+    }
+    let address = settings.media_advertise.unwrap_or(settings.media_listen);
+    hello.workers.iter().find_map(|worker| {
+        let port = settings.media_port_base.wrapping_add(worker.worker.0);
+        let same_ip = worker.addr.ip() == settings.media_listen || worker.addr.ip() == address;
+        let same_port = settings.media_port_base == 0 || worker.addr.port() == port;
+        (!same_ip || !same_port).then(|| format!("worker {} is at {}", worker.worker, worker.addr))
+    })
+}

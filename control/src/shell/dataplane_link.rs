@@ -1,0 +1,232 @@
+//! The wire to the dataplane: one attachment of a Unix socket, speaking the contract's frames.
+//!
+//! Input: [`LinkRequest`]s of the core's loop and the HTTP side. Output: [`Arrival`]s. At most
+//! `COMMANDS_OUTSTANDING_MAX` orders are unanswered at once; further ones wait in the bounded request queue. Who starts
+//! the process at the other end is `dataplane_keeper`'s business.
+
+use super::core_loop::Arrival;
+use crate::core::input::Input;
+use crosspoint_contract::limits::COMMANDS_OUTSTANDING_MAX;
+use crosspoint_contract::{
+    Answer, Command, CommandId, ControlHello, DataplaneHello, Done, FrameError, FrameReader, Generation, LobbyCounters,
+    Order, Snapshot, ToControl, ToDataplane, VERSION, WorkerCounters, frame,
+};
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Orders that may wait for an attachment that has its fill of unanswered ones.
+pub const REQUESTS_MAX: usize = 32_768;
+
+/// A dataplane that is alive says hello at once; its snapshot may be megabytes.
+const HELLO_MAX: Duration = Duration::from_secs(5);
+
+/// Numbers of the shell's own commands have this bit; the core's do not.
+const SHELL_COMMAND: u64 = 1 << 63;
+
+/// Totals of the workers and of the lobby.
+pub type CounterReading = (Vec<WorkerCounters>, LobbyCounters);
+
+#[derive(Debug)]
+pub enum LinkRequest {
+    Order(TaggedOrder),
+    ReadCounters(oneshot::Sender<CounterReading>),
+    /// The dataplane is to end, if it is ours to end. Answered when it is gone.
+    ShutDown(oneshot::Sender<()>),
+}
+
+/// An order and the attachment it was given for. After a loss the core plans anew from the next snapshot, so an order
+/// of an earlier attachment is void.
+#[derive(Debug)]
+pub struct TaggedOrder {
+    pub attachment: u64,
+    pub order: Order,
+}
+
+#[derive(Debug, Error)]
+pub enum LinkError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("it closed the link")]
+    Closed,
+    #[error("it did not say hello within {} s", HELLO_MAX.as_secs())]
+    Mute,
+    #[error(
+        "it speaks contract version {theirs}, we speak {VERSION}; start the dataplane of this binary (its process id is {process_id})"
+    )]
+    OtherVersion { theirs: u32, process_id: u32 },
+    #[error("it sent frames out of order")]
+    OutOfOrder,
+}
+
+/// An attached dataplane, before orders are pumped.
+#[derive(Debug)]
+pub struct Attachment {
+    pub hello: DataplaneHello,
+    pub snapshot: Snapshot,
+    reader: Reader,
+    writer: OwnedWriteHalf,
+}
+
+#[derive(Debug)]
+struct Reader {
+    half: OwnedReadHalf,
+    frames: FrameReader,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// The next frame. Cancel safe: bytes are kept in `frames` as soon as they are read.
+    async fn next(&mut self) -> Result<ToControl, LinkError> {
+        loop {
+            if let Some(frame) = self.frames.next()? {
+                return Ok(frame);
+            }
+            match self.half.read(&mut self.buffer).await? {
+                0 => return Err(LinkError::Closed),
+                bytes => self.frames.push(&self.buffer[..bytes]),
+            }
+        }
+    }
+}
+
+impl Attachment {
+    pub async fn open(socket: &Path, generation: Generation) -> Result<Attachment, LinkError> {
+        let (half, mut writer) = UnixStream::connect(socket).await?.into_split();
+        let mut reader = Reader { half, frames: FrameReader::default(), buffer: vec![0; 64 << 10] };
+        let hello = ToDataplane::Hello(ControlHello { version: VERSION, generation });
+        let greeting = async {
+            write(&mut writer, &hello).await?;
+            let ToControl::Hello(hello) = reader.next().await? else { return Err(LinkError::OutOfOrder) };
+            if hello.version != VERSION {
+                return Err(LinkError::OtherVersion { theirs: hello.version, process_id: hello.process_id });
+            }
+            let ToControl::Snapshot(snapshot) = reader.next().await? else { return Err(LinkError::OutOfOrder) };
+            Ok((hello, snapshot))
+        };
+        let (hello, snapshot) = timeout(HELLO_MAX, greeting).await.map_err(|_| LinkError::Mute)??;
+        Ok(Attachment { hello, snapshot, reader, writer })
+    }
+
+    /// Ends a dataplane that we cannot use, and returns when it has closed the link.
+    pub async fn shut_down(mut self) -> Result<(), LinkError> {
+        let order = Order { id: CommandId(SHELL_COMMAND), command: Command::ShutDown };
+        write(&mut self.writer, &ToDataplane::Order(order)).await?;
+        loop {
+            match self.reader.next().await {
+                Ok(_) => {}
+                Err(LinkError::Closed) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells the core, then carries orders and answers until the link ends. `number` counts attachments.
+    pub async fn pump(
+        mut self,
+        number: u64,
+        requests: &mut mpsc::Receiver<LinkRequest>,
+        arrivals: &mpsc::Sender<Arrival>,
+    ) -> PumpEnd {
+        let attached = Input::DataplaneAttached { hello: self.hello, snapshot: std::mem::take(&mut self.snapshot) };
+        if arrivals.send(Arrival::Input(attached)).await.is_err() {
+            return PumpEnd::Lost(LinkError::Closed);
+        }
+        let mut outstanding = 0;
+        let mut own = OwnCommands::default();
+        let mut shut_down = None;
+        // Written as the socket takes it, so that reading never waits for writing. Bounded by what may be outstanding.
+        let mut out = Vec::new();
+        loop {
+            let step = tokio::select! {
+                written = self.writer.write(&out), if !out.is_empty() => match written {
+                    Ok(bytes) => { out.drain(..bytes); Ok(()) }
+                    Err(error) => Err(LinkError::Io(error)),
+                },
+                frame = self.reader.next() => match frame {
+                    Ok(ToControl::Answer(answer)) if answer.id.0 & SHELL_COMMAND != 0 => { own.answered(answer); Ok(()) }
+                    Ok(ToControl::Answer(answer)) => {
+                        outstanding -= 1;
+                        forward(arrivals, Input::DataplaneAnswered(answer)).await
+                    }
+                    Ok(ToControl::Event(event)) => forward(arrivals, Input::DataplaneSaid(event)).await,
+                    Ok(ToControl::Hello(_) | ToControl::Snapshot(_)) => Err(LinkError::OutOfOrder),
+                    Err(error) => Err(error),
+                },
+                request = requests.recv(), if outstanding < COMMANDS_OUTSTANDING_MAX => match request {
+                    Some(LinkRequest::Order(order)) if order.attachment != number => Ok(()),
+                    Some(LinkRequest::Order(order)) => {
+                        outstanding += 1;
+                        put(&mut out, order.order)
+                    }
+                    Some(LinkRequest::ReadCounters(reply)) => {
+                        let id = own.expect(reply);
+                        put(&mut out, Order { id, command: Command::ReadCounters })
+                    }
+                    Some(LinkRequest::ShutDown(reply)) => {
+                        shut_down = Some(reply);
+                        put(&mut out, Order { id: CommandId(SHELL_COMMAND), command: Command::ShutDown })
+                    }
+                    None => Err(LinkError::Closed),
+                },
+            };
+            if let Err(error) = step {
+                return shut_down.map_or(PumpEnd::Lost(error), PumpEnd::ShutDown);
+            }
+        }
+    }
+}
+
+/// How an attachment ended.
+#[derive(Debug)]
+pub enum PumpEnd {
+    Lost(LinkError),
+    /// As asked; the sender is to be told when the process is gone.
+    ShutDown(oneshot::Sender<()>),
+}
+
+async fn forward(arrivals: &mpsc::Sender<Arrival>, input: Input) -> Result<(), LinkError> {
+    arrivals.send(Arrival::Input(input)).await.map_err(|_| LinkError::Closed)
+}
+
+fn put(out: &mut Vec<u8>, order: Order) -> Result<(), LinkError> {
+    frame::encode(&ToDataplane::Order(order), out);
+    Ok(())
+}
+
+async fn write(writer: &mut OwnedWriteHalf, message: &ToDataplane) -> Result<(), LinkError> {
+    let mut bytes = Vec::new();
+    frame::encode(message, &mut bytes);
+    writer.write_all(&bytes).await.map_err(LinkError::Io)
+}
+
+/// Commands of the shell itself that wait for their answers.
+#[derive(Default)]
+struct OwnCommands {
+    sent: u64,
+    waiting: HashMap<CommandId, oneshot::Sender<CounterReading>>,
+}
+
+impl OwnCommands {
+    fn expect(&mut self, reply: oneshot::Sender<CounterReading>) -> CommandId {
+        self.sent += 1;
+        let id = CommandId(SHELL_COMMAND | self.sent);
+        self.waiting.insert(id, reply);
+        id
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        if let (Some(reply), Ok(Done::Counters { workers, lobby })) = (self.waiting.remove(&answer.id), answer.result) {
+            let _ = reply.send((workers, lobby));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What may go wrong in the surroundings of the control plane. Each message names the likely cause and the next
+//! command; it climbs to `main`, which prints it and exits with status 1.
+
+use super::settings::SettingsError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum Fault {
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
+
+    #[error("cannot read the configuration file {path}: {source}")]
+    ConfigurationFile { path: PathBuf, source: io::Error },
+
+    #[error("{name} is {value}, and dev mode works with placeholder keys that everybody knows, so it stays on loopback.
+  To be reachable: write a configuration file (crosspoint config > crosspoint.toml; dev = false), make an account and a key
+  (crosspoint accounts create, crosspoint keys create), and start with --config crosspoint.toml")]
+    PlaceholderKeysOffLoopback { name: &'static str, value: String },
+
+    #[error("{why}; change it with {next}")]
+    Combination { why: String, next: &'static str },
+
+    #[error(
+        "cannot use the data directory {path}: {source}
+  Choose one that you may write with --data-dir, or: mkdir -p {path} && chown $USER {path}"
+    )]
+    DataDirectory { path: PathBuf, source: io::Error },
+
+    #[error("another crosspoint runs on the data directory {path}{}
+  End it first, or start this one with --data-dir and other ports (--signal-listen, --media-port-base)", process.map_or(String::new(), |id| format!(" (process {id})")))]
+    DataDirectoryInUse { path: PathBuf, process: Option<u32> },
+
+    #[error("cannot listen on {address} ({name}): {source}{}", advice_on_listening(source, address))]
+    Listen { name: &'static str, address: SocketAddr, source: io::Error },
+
+    #[error("cannot use the certificate of signal.tls: {why}")]
+    Certificate { why: String },
+
+    #[error(
+        "the store {path} fails: {source}
+  If the disk is full or read-only, mend that; the file may be inspected with: sqlite3 {path} 'pragma integrity_check'"
+    )]
+    Store { path: PathBuf, source: sqlx::Error },
+
+    #[error(
+        "the store {path} was written by a newer version (schema {found}, this one knows {known}); start that version, or use another --data-dir"
+    )]
+    StoreTooNew { path: PathBuf, found: i64, known: i64 },
+
+    #[error("cannot start the dataplane: {source}")]
+    SpawnDataplane { source: io::Error },
+
+    #[error("the system's random source fails; nothing can be signed or sealed without it")]
+    NoRandomness,
+
+    #[error("{0}")]
+    Command(String),
+}
+
+fn advice_on_listening(error: &io::Error, address: &SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "\n  See who has the port with: ss -ltnp 'sport = :{port}'\n  or take another: --signal-listen {ip}:{other}",
+            ip = address.ip(),
+            port = address.port(),
+            other = address.port().wrapping_add(100).max(1024),
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "\n  Ports below 1024 need CAP_NET_BIND_SERVICE: setcap cap_net_bind_service=+ep $(command -v crosspoint)"
+                .into()
+        }
+        io::ErrorKind::AddrNotAvailable => "\n  No interface has this address; see them with: ip address".into(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,28 @@
+//! The shell around the core: all IO of the control plane, on tokio. It turns what happens outside into inputs,
+//! carries effects out, and decides nothing about calls.
+
+pub mod cli;
+
+mod banner;
+mod connections;
+mod core_loop;
+mod data_dir;
+mod dataplane_keeper;
+mod dataplane_link;
+mod dev_token;
+mod fault;
+mod health;
+mod http;
+mod keys;
+mod log;
+mod metrics;
+mod pages;
+mod server;
+mod session;
+pub mod settings;
+mod store;
+mod tls;
+mod token;
+
+pub use dataplane_keeper::ChildPlan;
+pub use fault::Fault;

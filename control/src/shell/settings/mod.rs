@@ -1,0 +1,227 @@
+//! The configuration: one table of keys, from which the TOML parser, the flags, the environment variables, the
+//! help and `crosspoint config` all derive.
+//!
+//! A key `signal.listen` is `listen` in the file's `[signal]`, the flag `--signal-listen` and the variable
+//! `CROSSPOINT_SIGNAL_LISTEN`. Precedence: flag, environment, file, default. Deliberately not here: what the
+//! settings do.
+
+mod file;
+mod resolve;
+mod value;
+
+pub use file::FileError;
+pub use resolve::{Effective, Origin, SettingsError, resolve};
+pub use value::{CorePlan, IoBackend, LogFormat, Setting, TlsCertificate, TlsListen, TomlKind};
+
+use crate::core::config::CoreConfig;
+use crate::core::limits::Limits;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Key {
+    /// Dotted name; the part before the dot is the file's section.
+    pub name: &'static str,
+    /// As it would be written on the command line.
+    pub default: &'static str,
+    pub documentation: &'static str,
+    pub kind: TomlKind,
+    pub expects: &'static str,
+    accepts: fn(&str) -> bool,
+}
+
+impl Key {
+    /// `signal.tls_listen` is `signal-tls-listen` on the command line.
+    pub fn flag(&self) -> &'static str {
+        static FLAGS: LazyLock<HashMap<&str, String>> =
+            LazyLock::new(|| KEYS.iter().map(|key| (key.name, key.name.replace(['.', '_'], "-"))).collect());
+        &FLAGS[self.name]
+    }
+
+    pub fn variable(&self) -> String {
+        format!("CROSSPOINT_{}", self.name.replace('.', "_").to_uppercase())
+    }
+
+    pub fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $name:literal, $default:literal;)+) => {
+        /// The effective configuration. Each field is the key of its name.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings { $($(#[doc = $doc])+ pub $field: $type,)+ }
+
+        pub const KEYS: &[Key] = &[$(Key {
+            name: $name,
+            default: $default,
+            documentation: concat!($($doc),+),
+            kind: <$type as Setting>::KIND,
+            expects: <$type as Setting>::EXPECTS,
+            accepts: |text| <$type as Setting>::read(text).is_some(),
+        },)+];
+
+        impl Settings {
+            /// `text_of` gives accepted text for each name in [`KEYS`].
+            fn build<'a>(text_of: impl Fn(&str) -> &'a str) -> Settings {
+                Settings {
+                    $($field: <$type as Setting>::read(text_of($name)).expect("resolve() checked each text"),)+
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Dev mode: loopback only, a built-in account with placeholder keys, POST /dev/token. On by default, and off by default once a configuration file is given.
+    dev: bool = "dev", "true";
+
+    /// Address of the HTTP and WebSocket listener without TLS. Off loopback only behind a proxy that ends TLS. Empty: none.
+    signal_listen: Option<SocketAddr> = "signal.listen", "127.0.0.1:8088";
+    /// Address of the listener with TLS. auto: in dev mode one port above signal.listen, otherwise off.
+    signal_tls_listen: TlsListen = "signal.tls_listen", "auto";
+    /// Certificate of the TLS listener: off, self-signed (made once, kept in the data directory) or files.
+    signal_tls: TlsCertificate = "signal.tls", "self-signed";
+    /// PEM file with the certificate chain, for signal.tls = files.
+    signal_tls_certificate: Option<PathBuf> = "signal.tls_certificate", "";
+    /// PEM file with the certificate's private key, for signal.tls = files.
+    signal_tls_key: Option<PathBuf> = "signal.tls_key", "";
+    /// Web origins that may open /signal, separated by spaces; * for any. The token carries the authority, so any is safe.
+    signal_origins: String = "signal.origins", "*";
+
+    /// Name of this node, sealed into bridge tokens.
+    node_name: String = "node.name", "node1";
+    /// Region shown to clients and written into call records.
+    node_region: String = "node.region", "local";
+    /// Gateway name shown to clients and written into call records.
+    node_gateway: String = "node.gateway", "local";
+
+    /// Directory of the store, the node key and the dataplane's socket. Owner-only.
+    data_dir: PathBuf = "data.dir", "${XDG_STATE_HOME:-~/.local/state}/crosspoint";
+
+    /// IP address that the workers bind.
+    media_listen: IpAddr = "media.listen", "127.0.0.1";
+    /// IP address given to clients as candidate, if it differs (1:1 NAT). Empty: media.listen.
+    media_advertise: Option<IpAddr> = "media.advertise", "";
+    /// UDP port of worker 0; each further worker has the next port. 0: the kernel chooses.
+    media_port_base: u16 = "media.port_base", "20000";
+    /// Worker threads. 0: one for each core this process may run on.
+    media_workers: u16 = "media.workers", "0";
+    /// Cores the workers are pinned to: none, auto, or a list such as 2-5,8.
+    media_cores: CorePlan = "media.cores", "none";
+    /// How workers speak to the kernel: auto, uring (io_uring) or mmsg (recvmmsg and sendmmsg).
+    media_backend: IoBackend = "media.backend", "auto";
+    /// Legs that all workers together may hold.
+    media_legs_max: u32 = "media.legs_max", "20000";
+    /// A connected leg without authentic media for this long is reported silent.
+    media_silence_ms: u32 = "media.silence_ms", "10000";
+    /// How often a connected leg is reported.
+    media_report_seconds: u32 = "media.report_seconds", "5";
+    /// Socket of a dataplane that somebody else starts (systemd). Empty: start one and watch it.
+    media_attach: Option<PathBuf> = "media.attach", "";
+
+    /// How long the legs of a dataplane live without a control plane.
+    dataplane_grace_seconds: u32 = "dataplane.grace_seconds", "3600";
+
+    /// A call that nobody answers rings this long.
+    call_ring_seconds: u32 = "call.ring_seconds", "30";
+    /// A call whose socket is lost is kept for what the client asks, at most this long.
+    call_reconnect_seconds_max: u32 = "call.reconnect_seconds_max", "30";
+    /// After a restart, adopted calls wait this long for their clients to come back.
+    call_restart_grace_seconds: u32 = "call.restart_grace_seconds", "60";
+    /// Legs found in the dataplane that belong to no known call are closed after this long.
+    call_orphan_grace_seconds: u32 = "call.orphan_grace_seconds", "3600";
+    /// Whether revoking a key ends the calls that were made with it.
+    call_end_when_key_revoked: bool = "call.end_when_key_revoked", "true";
+    /// Whether video is forwarded when both sides offer it.
+    call_video: bool = "call.video", "true";
+
+    /// Open sockets.
+    limits_sessions_max: usize = "limits.sessions_max", "20000";
+    /// Open sockets of one identity.
+    limits_sessions_per_identity_max: usize = "limits.sessions_per_identity_max", "16";
+    /// Open TCP connections from one IP address. Generous, because offices share one.
+    limits_connections_per_address_max: usize = "limits.connections_per_address_max", "2000";
+    /// Calls at once.
+    limits_calls_max: usize = "limits.calls_max", "10000";
+    /// Calls at once of one identity whose token sets no limit.
+    limits_calls_per_identity_max: usize = "limits.calls_per_identity_max", "64";
+    /// Instances of one callee that ring together.
+    limits_ringing_instances_max: usize = "limits.ringing_instances_max", "10";
+    /// Bytes of one signaling message; a longer one closes the socket.
+    limits_message_bytes_max: usize = "limits.message_bytes_max", "65536";
+    /// Signaling messages a socket may send in a second, on average.
+    limits_frames_per_second_max: u32 = "limits.frames_per_second_max", "50";
+    /// Signaling messages a socket may send at once.
+    limits_frames_burst_max: u32 = "limits.frames_burst_max", "200";
+    /// Messages that may wait for a client that reads slowly; one more closes its socket.
+    limits_session_queue_max: usize = "limits.session_queue_max", "256";
+    /// Longest accepted token life.
+    limits_token_life_seconds_max: u64 = "limits.token_life_seconds_max", "86400";
+
+    /// Log filter: a level (error, warn, info, debug, trace) or directives such as info,crosspoint_control=debug.
+    log_level: String = "log.level", "info";
+    /// Format of log lines on standard error: text or json.
+    log_format: LogFormat = "log.format", "text";
+}
+
+impl Settings {
+    /// What the core is told.
+    pub fn core_config(&self) -> CoreConfig {
+        CoreConfig {
+            node: self.node_name.clone(),
+            region: self.node_region.clone(),
+            gateway: self.node_gateway.clone(),
+            ring_timeout_s: self.call_ring_seconds,
+            reconnect_seconds_max: self.call_reconnect_seconds_max,
+            restart_grace_s: self.call_restart_grace_seconds,
+            orphan_grace_s: self.call_orphan_grace_seconds,
+            end_calls_of_revoked_keys: self.call_end_when_key_revoked,
+            video: self.call_video,
+            limits: Limits {
+                sessions_max: self.limits_sessions_max,
+                sessions_per_identity_max: self.limits_sessions_per_identity_max,
+                calls_max: self.limits_calls_max,
+                calls_per_identity_max: self.limits_calls_per_identity_max,
+                ringing_instances_max: self.limits_ringing_instances_max,
+                message_bytes_max: self.limits_message_bytes_max,
+                frames_per_second_max: self.limits_frames_per_second_max,
+                frames_burst_max: self.limits_frames_burst_max,
+                token_life_s_max: self.limits_token_life_seconds_max,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// Where the dataplane's socket is.
+    pub fn dataplane_socket(&self) -> PathBuf {
+        self.media_attach.clone().unwrap_or_else(|| self.data_dir.join("dataplane.sock"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_table_are_the_defaults_of_the_core() {
+        let settings = resolve(None, |_| None, |_| None).expect("defaults are accepted").settings();
+        assert_eq!(settings.core_config(), CoreConfig::default());
+    }
+
+    #[test]
+    fn every_key_accepts_its_default_and_has_its_own_flag_and_a_sentence() {
+        let mut flags: Vec<&str> = KEYS.iter().map(Key::flag).collect();
+        flags.sort();
+        flags.dedup();
+        assert_eq!(flags.len(), KEYS.len());
+        for key in KEYS {
+            assert!((key.accepts)(key.default), "{}", key.name);
+            assert!(key.documentation.trim_end().ends_with('.'), "{}", key.name);
+        }
+    }
+}

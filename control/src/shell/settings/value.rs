@@ -1,0 +1,158 @@
+//! The types a setting may have, and how each is read from text.
+//!
+//! All layers (file, environment, flags) give text; the file's layer checks beforehand that the TOML type fits.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// What a TOML value must be to become a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TomlKind {
+    String,
+    Integer,
+    Boolean,
+}
+
+/// A type of setting.
+pub trait Setting: Sized {
+    const KIND: TomlKind = TomlKind::String;
+    /// Completes the sentence "expects …".
+    const EXPECTS: &'static str;
+
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl Setting for String {
+    const EXPECTS: &'static str = "text";
+    fn read(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Setting for bool {
+    const KIND: TomlKind = TomlKind::Boolean;
+    const EXPECTS: &'static str = "true or false";
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+macro_rules! integers {
+    ($($type:ty: $expects:literal),+) => { $(
+        impl Setting for $type {
+            const KIND: TomlKind = TomlKind::Integer;
+            const EXPECTS: &'static str = $expects;
+            fn read(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+        }
+    )+ };
+}
+
+integers! {
+    u16: "a whole number from 0 to 65535",
+    u32: "a whole number from 0 to 4294967295",
+    u64: "a whole number, 0 or more",
+    usize: "a whole number, 0 or more"
+}
+
+impl Setting for PathBuf {
+    const EXPECTS: &'static str = "a path";
+    fn read(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    }
+}
+
+impl Setting for IpAddr {
+    const EXPECTS: &'static str = "an IP address such as 127.0.0.1 or ::1";
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// Empty text is "none".
+macro_rules! optional {
+    ($($type:ty: $expects:literal),+) => { $(
+        impl Setting for Option<$type> {
+            const EXPECTS: &'static str = $expects;
+            fn read(text: &str) -> Option<Self> {
+                if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+            }
+        }
+    )+ };
+}
+
+optional! {
+    SocketAddr: "an address and port such as 127.0.0.1:8088, or nothing",
+    IpAddr: "an IP address such as 203.0.113.5, or nothing",
+    PathBuf: "a path, or nothing"
+}
+
+/// Which cores the workers are pinned to: the dataplane's own notation, checked here so that a mistake is found early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorePlan(pub String);
+
+impl Setting for CorePlan {
+    const EXPECTS: &'static str = "none, auto, or cores such as 2-5,8";
+    fn read(text: &str) -> Option<Self> {
+        let is_number = |part: &str| part.trim().parse::<u16>().is_ok();
+        let is_range =
+            |part: &str| part.split_once('-').is_some_and(|(first, last)| is_number(first) && is_number(last));
+        let accepted = matches!(text, "none" | "auto") || text.split(',').all(|part| is_number(part) || is_range(part));
+        accepted.then(|| CorePlan(text.to_owned()))
+    }
+}
+
+/// Where to listen with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsListen {
+    /// In dev mode beside `signal.listen`, one port up, if that is free; otherwise nowhere.
+    Auto,
+    Off,
+    At(SocketAddr),
+}
+
+impl Setting for TlsListen {
+    const EXPECTS: &'static str = "auto, off, or an address and port such as 0.0.0.0:443";
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(TlsListen::Auto),
+            "off" => Some(TlsListen::Off),
+            _ => text.parse().ok().map(TlsListen::At),
+        }
+    }
+}
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident, $expects:literal, $($variant:ident = $text:literal),+) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($variant),+ }
+
+        impl $name {
+            pub fn name(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+
+        impl Setting for $name {
+            const EXPECTS: &'static str = $expects;
+            fn read(text: &str) -> Option<Self> {
+                match text { $($text => Some($name::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+choice!(
+    /// Where the certificate of the TLS listener comes from.
+    TlsCertificate, "off, self-signed or files", Off = "off", SelfSigned = "self-signed", Files = "files"
+);
+choice!(
+    /// How log lines are written.
+    LogFormat, "text or json", Text = "text", Json = "json"
+);
+choice!(
+    /// How the workers speak to the kernel.
+    IoBackend, "auto, uring or mmsg", Auto = "auto", Uring = "uring", Mmsg = "mmsg"
+);
