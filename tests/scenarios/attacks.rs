@@ -136,11 +136,14 @@ async fn without_a_good_token_nothing_is_served() {
 }
 
 #[tokio::test]
-async fn revoked_key_signs_no_token_any_more() {
+async fn revoked_key_signs_no_token_any_more_and_its_calls_end() {
     let server = Server::start();
+    let (mut alice, mut bob) = (Phone::connect(&server, "alice").await, Phone::register(&server, "bob").await);
+    let _call = phone::talk(&mut alice, &mut bob).await;
     let revoked = server.run(&["keys", "revoke", token::KEY]);
     assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
-    server.await_log(&["keys"]);
+    alice.session.expect("hangup").await;
+    bob.session.expect("hangup").await;
     let mut mallory = Session::open(&server.signal_url(), "mallory").await;
     mallory.listen(&token::good("mallory"));
     mallory.expect_error(INVALID_TOKEN).await;
@@ -294,7 +297,7 @@ async fn dtls_from_an_address_that_ice_has_not_validated_is_ignored() {
     let mut reply = [0; 2000];
     assert!(stranger.try_recv(&mut reply).is_err(), "the stranger was answered");
     let handshakes =
-        |metrics: &crosspoint_tests::server::Metrics| metrics.sum("crosspoint_handshakes_started_total", "");
+        |metrics: &crosspoint_tests::server::Metrics| metrics.sum("crosspoint_dtls_handshakes_total", "started");
     assert_eq!(handshakes(&server.metrics()), handshakes(&before));
     a.media.hears(bob.voice, 20).await;
 }

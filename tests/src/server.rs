@@ -136,15 +136,12 @@ impl Server {
         run(&[arguments, &[data.as_str()]].concat())
     }
 
-    /// The records of ended calls, newest first or last as the program prints them.
+    /// The records of ended calls, newest first.
     pub fn calls(&self) -> Vec<Value> {
-        let output = self.run(&["calls", "--json"]);
+        let output = self.run(&["calls", "--json", "--limit=100000"]);
         assert!(output.status.success(), "crosspoint calls: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-        match serde_json::from_str(text.trim()) {
-            Ok(Value::Array(calls)) => calls,
-            _ => text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect(),
-        }
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
     /// Waits until there are `count` call records.
@@ -268,6 +265,6 @@ impl Metrics {
 
     /// Packets dropped for this reason on all workers.
     pub fn dropped(&self, reason: &str) -> f64 {
-        self.sum("crosspoint_packets_dropped_total", &format!("reason=\"{reason}\""))
+        self.sum("crosspoint_worker_packets_dropped_total", &format!("reason=\"{reason}\""))
     }
 }
