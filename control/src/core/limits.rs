@@ -59,4 +59,31 @@ impl Default for Limits {
     }
 }
 
-const _: () = assert!(crosspoint_contract::limits::FORMATS_PER_LEG_MAX >= 16);
+/// Bytes of a text message to the other party of a call; the vendor's bound.
+pub const CONTENT_BYTES_MAX: usize = 10 << 10;
+
+/// Bytes of any name a client chooses: call ids, instances, message types.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// A sealed bridge token serves as long as the longest-lived access token.
+pub const BRIDGE_TOKEN_LIFE_MS: u64 = 24 * 3_600_000;
+
+/// A route counts this long without renewal, so that a node that died is forgotten.
+pub const ROUTE_LIFE_MS: u64 = 180_000;
+
+/// Routes are renewed three times in their life: one lost renewal does not unregister anybody.
+pub const ROUTE_RENEW_MS: u64 = 60_000;
+
+/// The last reports of closed legs are awaited this long before the record is written without them.
+pub const REPORTS_MS_MAX: u64 = 2_000;
+
+/// A client whose peer connection closed says `hangup` within this, or comes back with another one.
+pub const MEDIA_GONE_MS_MAX: u64 = 2_000;
+
+/// An order that found the dataplane busy is given again after this.
+pub const ORDER_RETRY_MS: u64 = 20;
+
+/// Client timeouts are whole seconds; an absurd one must not overflow.
+pub const RECONNECT_SECONDS_BOUND: u32 = 3_600;
+
+const _: () = assert!(ROUTE_RENEW_MS * 3 <= ROUTE_LIFE_MS);

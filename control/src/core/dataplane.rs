@@ -1,0 +1,132 @@
+//! What the dataplane says: answers go to the flow that asked, facts to the legs they are about.
+
+use super::Core;
+use super::call::LegState;
+use super::effect::Level;
+use super::ending::Ending;
+use super::limits::{MEDIA_GONE_MS_MAX, ORDER_RETRY_MS};
+use super::orders::Purpose;
+use super::timers::Timer;
+use super::turn::Turn;
+use crosspoint_contract::{Answer, Command, Done, Event, LegFailure, LegId, Refused};
+
+impl Core {
+    pub(super) fn dataplane_answered(&mut self, turn: &mut Turn, answer: Answer) {
+        let Some((command, purpose)) = self.orders.answered(answer.id, turn.effects) else { return };
+        match answer.result {
+            Ok(done) => self.order_done(turn, purpose, done),
+            Err(Refused::Busy(_)) => self.order_busy(turn, command, purpose),
+            Err(why) => self.order_refused(turn, purpose, why),
+        }
+    }
+
+    fn order_done(&mut self, turn: &mut Turn, purpose: Purpose, done: Done) {
+        match (purpose, done) {
+            (Purpose::Open(leg), Done::Opened(local)) => self.leg_opened(turn, leg, local),
+            (Purpose::Join(key), Done::Ok) => self.joined(turn, key),
+            (Purpose::Restart { leg, serial }, Done::Opened(local)) => self.restarted(turn, leg, serial, local),
+            (Purpose::Replace { leg, replacement, serial }, Done::Opened(local)) => {
+                self.replaced(turn, leg, replacement, serial, local);
+            }
+            (Purpose::Reoffer { leg, serial }, Done::Ok) => self.reoffered(turn, leg, serial),
+            (Purpose::Close { call, leg }, Done::Report(report)) => self.leg_closed(turn, call, leg, Some(report)),
+            (Purpose::Digits { .. } | Purpose::Nothing, _) => {}
+            (purpose, done) => {
+                // The contract gives each command one kind of answer; another is a broken dataplane.
+                turn.note(
+                    Level::Warn,
+                    "answer_unexpected",
+                    &[("to", &format!("{purpose:?}")), ("was", &format!("{done:?}"))],
+                );
+                self.order_failed(turn, purpose);
+            }
+        }
+    }
+
+    fn order_busy(&mut self, turn: &mut Turn, command: Command, purpose: Purpose) {
+        self.orders.put_back(command, purpose);
+        self.timers.set(Timer::Orders, turn.now.monotonic_ms + ORDER_RETRY_MS);
+    }
+
+    fn order_refused(&mut self, turn: &mut Turn, purpose: Purpose, why: Refused) {
+        if let Purpose::Open(leg) = purpose {
+            return self.leg_refused(turn, leg, &why);
+        }
+        turn.note(Level::Warn, "order_refused", &[("order", &format!("{purpose:?}")), ("why", &why)]);
+        self.order_failed(turn, purpose);
+    }
+
+    fn order_failed(&mut self, turn: &mut Turn, purpose: Purpose) {
+        match purpose {
+            Purpose::Open(leg) => self.leg_refused(turn, leg, &"unexpected answer"),
+            Purpose::Join(key) => self.end_call(turn, key, Ending::NoCommonMedia),
+            Purpose::Restart { leg, serial }
+            | Purpose::Replace { leg, serial, .. }
+            | Purpose::Reoffer { leg, serial } => {
+                self.reoffer_failed(turn, leg, serial);
+            }
+            Purpose::Digits { session, call_sid } => self.digits_refused(turn, session, call_sid),
+            Purpose::Close { call, leg } => self.leg_closed(turn, call, leg, None),
+            Purpose::Nothing => {}
+        }
+    }
+
+    pub(super) fn dataplane_said(&mut self, turn: &mut Turn, event: Event) {
+        match event {
+            Event::LegConnected { leg, remote_addr, .. } => {
+                if let Some(entry) = self.leg_mut(leg) {
+                    entry.connected = true;
+                }
+                turn.note(Level::Debug, "leg_connected", &[("leg", &leg), ("remote", &remote_addr)]);
+            }
+            Event::LegReported { leg, report } => {
+                if let Some(entry) = self.leg_mut(leg) {
+                    entry.report = Some(report);
+                }
+            }
+            Event::LegFailed { leg, why } => self.leg_failed(turn, leg, why),
+            Event::WorkerLost { worker, legs } => {
+                turn.note(Level::Warn, "worker_lost", &[("worker", &worker), ("legs", &legs.len())]);
+                for leg in legs {
+                    self.leg_failed(turn, leg, LegFailure::WorkerLost);
+                }
+            }
+            Event::LegMoved { leg, remote_addr } => {
+                turn.note(Level::Debug, "leg_moved", &[("leg", &leg), ("remote", &remote_addr)]);
+            }
+            Event::DigitHeard { leg, .. } => turn.note(Level::Debug, "digit_heard", &[("leg", &leg)]),
+            Event::LegSilent { leg, silent_ms } => {
+                turn.note(Level::Debug, "leg_silent", &[("leg", &leg), ("silent_ms", &silent_ms)]);
+            }
+            Event::LegHeard { leg } => turn.note(Level::Debug, "leg_heard", &[("leg", &leg)]),
+            Event::Drained => turn.note(Level::Info, "dataplane_drained", &[]),
+        }
+    }
+
+    pub(super) fn leg_failed(&mut self, turn: &mut Turn, leg: LegId, why: LegFailure) {
+        let Some((role, state)) = self.leg(leg).map(|l| (l.role, l.state)) else { return };
+        turn.note(Level::Info, "leg_failed", &[("leg", &leg), ("why", &why)]);
+        let key = self.legs.get(&leg).copied();
+        match (why, state) {
+            // A client that hangs up closes its media too, and the packet may overtake the message.
+            (LegFailure::PeerClosed, LegState::Up) => {
+                self.timers.set(Timer::MediaGone(leg), turn.now.monotonic_ms + MEDIA_GONE_MS_MAX);
+            }
+            // It may come back with another peer connection within its time.
+            (LegFailure::PeerClosed, LegState::Away) => {}
+            (_, LegState::Opening | LegState::Waiting) if role == super::record::LegRole::Callee => {
+                if let Some(key) = key {
+                    self.cancel_branch_and_go_on(turn, key, leg);
+                }
+            }
+            _ => self.end_call_of_leg(turn, leg, Ending::MediaFailed),
+        }
+    }
+
+    fn cancel_branch_and_go_on(&mut self, turn: &mut Turn, key: crosspoint_contract::CallKey, leg: LegId) {
+        self.cancel_branch(turn, key, leg);
+        if self.calls.get(&key).is_some_and(|call| call.branches().next().is_none()) {
+            self.end_call(turn, key, Ending::NoAnswer);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Sessions: sockets open, show tokens, register for calls, renew, expire, close.
+
+use super::effect::Level;
+use super::input::SessionId;
+use super::limits::{NAME_BYTES_MAX, RECONNECT_SECONDS_BOUND, ROUTE_LIFE_MS, ROUTE_RENEW_MS};
+use super::message::{Listen, Register, ToClient};
+use super::refusal::Refusal;
+use super::route::{Route, RouteKey, RouteState};
+use super::session::{Session, Standing};
+use super::timers::Timer;
+use super::token::{self, Grant};
+use super::turn::Turn;
+use super::{Core, ending::Ending};
+use std::net::SocketAddr;
+
+/// RFC 6455 §7.4.1 and its registry.
+pub const CLOSE_GOING_AWAY: u16 = 1001;
+pub const CLOSE_POLICY: u16 = 1008;
+pub const CLOSE_TRY_LATER: u16 = 1013;
+
+impl Core {
+    pub(super) fn session_opened(&mut self, turn: &mut Turn, session: SessionId, remote: SocketAddr) {
+        if self.sessions.len() >= self.config.limits.sessions_max {
+            self.count(Refusal::Overloaded);
+            turn.close(session, CLOSE_TRY_LATER, "as many connections as allowed are open");
+            return;
+        }
+        let now_ms = turn.now.monotonic_ms;
+        self.sessions.insert(session, Session::new(remote, &self.config.limits, now_ms));
+        self.timers.set(Timer::Listen(session), now_ms + self.config.limits.listen_ms_max);
+    }
+
+    /// A token, at first or anew. The session's calls and registration stay.
+    pub(super) fn listen(&mut self, turn: &mut Turn, session: SessionId, listen: Listen) {
+        match self.check_listen(turn, session, &listen) {
+            Ok(grant) => self.listening(turn, session, listen, grant),
+            Err(refusal) => self.refuse_listen(turn, session, refusal),
+        }
+    }
+
+    fn check_listen(&self, turn: &Turn, session: SessionId, listen: &Listen) -> Result<Grant, Refusal> {
+        let grant = token::verify(&listen.token, &self.keys, &self.config.limits, turn.now.unix_ms)?;
+        let bearer = self.sessions.get(&session).and_then(Session::bearer);
+        match bearer {
+            // One socket is one client: a token of another may not take over its calls.
+            Some(old) if (&old.identity, &old.account_sid) != (&grant.identity, &grant.account_sid) => {
+                Err(Refusal::TokenIdentity)
+            }
+            Some(_) => Ok(grant),
+            None if self.sessions_of(&grant) >= self.config.limits.sessions_per_identity_max => {
+                Err(Refusal::TooManySessions)
+            }
+            None => Ok(grant),
+        }
+    }
+
+    fn sessions_of(&self, grant: &Grant) -> usize {
+        let same = |b: &Grant| b.identity == grant.identity && b.account_sid == grant.account_sid;
+        self.sessions.values().filter_map(Session::bearer).filter(|b| same(b)).count()
+    }
+
+    fn refuse_listen(&mut self, turn: &mut Turn, session: SessionId, refusal: Refusal) {
+        self.count(refusal);
+        let remote = self.sessions.get(&session).map(|s| s.remote.to_string()).unwrap_or_default();
+        turn.note(Level::Info, "token_refused", &[("why", &refusal.name()), ("remote", &remote)]);
+        turn.send(session, &ToClient::Error { refusal, callsid: None, voiceeventsid: None });
+    }
+
+    fn listening(&mut self, turn: &mut Turn, session: SessionId, listen: Listen, grant: Grant) {
+        let fresh_instance = self.draw_sid("IN");
+        let reconnect_max = self.config.reconnect_seconds_max.min(RECONNECT_SECONDS_BOUND);
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        if entry.instance.is_empty() {
+            let given = listen.instance.filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX);
+            entry.instance = given.unwrap_or(fresh_instance);
+        }
+        // A float that is negative or no number becomes 0.
+        entry.reconnect_seconds = listen.reconnect_timeout.map_or(reconnect_max, |s| s as u32).min(reconnect_max);
+        let life_ms = grant.expires_unix_ms.saturating_sub(turn.now.unix_ms);
+        let connected = ToClient::Connected {
+            region: self.config.region.clone(),
+            gateway: self.config.gateway.clone(),
+            identity: grant.identity.clone(),
+            instance: entry.instance.clone(),
+            ttl_s: life_ms / 1000,
+        };
+        entry.standing = Standing::Listening(grant);
+        self.timers.cancel(Timer::Listen(session));
+        self.timers.set(Timer::TokenExpires(session), turn.now.monotonic_ms + life_ms);
+        turn.send(session, &connected);
+    }
+
+    pub(super) fn register(&mut self, turn: &mut Turn, session: SessionId, register: Register) {
+        if !register.media.audio {
+            self.unregister(session);
+            turn.send(session, &ToClient::Offline);
+            return;
+        }
+        match self.check_register(session) {
+            Ok(()) => self.registered(turn, session),
+            Err(refusal) => {
+                self.count(refusal);
+                turn.send(session, &ToClient::Error { refusal, callsid: None, voiceeventsid: None });
+            }
+        }
+    }
+
+    fn check_register(&self, session: SessionId) -> Result<(), Refusal> {
+        let entry = self.sessions.get(&session).ok_or(Refusal::NotListening)?;
+        if entry.grant()?.incoming { Ok(()) } else { Err(Refusal::NoIncomingGrant) }
+    }
+
+    fn registered(&mut self, turn: &mut Turn, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.registered = true;
+        }
+        self.put_route(session, RouteState::Available, turn.now.unix_ms + ROUTE_LIFE_MS);
+        if !self.timers.is_set(Timer::Routes) {
+            self.timers.set(Timer::Routes, turn.now.monotonic_ms + ROUTE_RENEW_MS);
+        }
+        turn.send(session, &ToClient::Ready);
+    }
+
+    fn put_route(&mut self, session: SessionId, state: RouteState, expires_unix_ms: u64) {
+        let Some(route) = self.route_of(session, state, expires_unix_ms) else { return };
+        let key = route.key();
+        // An instance that comes back on another socket takes its route along.
+        if let Some(earlier) = self.sockets.insert(key, session).filter(|earlier| *earlier != session)
+            && let Some(earlier) = self.sessions.get_mut(&earlier)
+        {
+            earlier.registered = false;
+        }
+        self.registry.put(route);
+    }
+
+    fn route_of(&self, session: SessionId, state: RouteState, expires_unix_ms: u64) -> Option<Route> {
+        let entry = self.sessions.get(&session)?;
+        let bearer = entry.bearer()?;
+        Some(Route {
+            account_sid: bearer.account_sid.clone(),
+            client: bearer.identity.clone(),
+            instance: entry.instance.clone(),
+            gateway: self.config.gateway.clone(),
+            region: self.config.region.clone(),
+            state,
+            expires_unix_ms,
+        })
+    }
+
+    /// The session takes no calls any more; its route goes.
+    pub(super) fn unregister(&mut self, session: SessionId) {
+        if let Some(key) = self.route_key_of(session)
+            && self.sockets.get(&key) == Some(&session)
+        {
+            self.sockets.remove(&key);
+            self.registry.remove(&key);
+        }
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.registered = false;
+        }
+    }
+
+    fn route_key_of(&self, session: SessionId) -> Option<RouteKey> {
+        self.route_of(session, RouteState::Available, 0).map(|route| route.key())
+    }
+
+    /// Soft state: what we own is put again, what nobody owns is forgotten.
+    pub(super) fn renew_routes(&mut self, turn: &mut Turn) {
+        let owned: Vec<_> = self.sockets.values().copied().collect();
+        for session in &owned {
+            self.put_route(*session, RouteState::Available, turn.now.unix_ms + ROUTE_LIFE_MS);
+        }
+        self.registry.expire(turn.now.unix_ms);
+        if !owned.is_empty() || !self.registry.is_empty() {
+            self.timers.set(Timer::Routes, turn.now.monotonic_ms + ROUTE_RENEW_MS);
+        }
+    }
+
+    /// A session that shows no token is closed, unless calls hang on it.
+    pub(super) fn listen_overdue(&mut self, turn: &mut Turn, session: SessionId) {
+        let Some(entry) = self.sessions.get(&session) else { return };
+        if matches!(entry.standing, Standing::Listening(_)) {
+            return;
+        }
+        if entry.legs.is_empty() {
+            turn.close(session, CLOSE_POLICY, "no valid access token was given in time");
+        } else {
+            self.timers.set(Timer::Listen(session), turn.now.monotonic_ms + self.config.limits.listen_ms_max);
+        }
+    }
+
+    pub(super) fn token_expired(&mut self, turn: &mut Turn, session: SessionId) {
+        self.unregister(session);
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        let standing = std::mem::replace(&mut entry.standing, Standing::Stranger);
+        entry.standing = match standing {
+            Standing::Listening(grant) => Standing::Expired(grant),
+            other => other,
+        };
+        self.timers.set(Timer::Listen(session), turn.now.monotonic_ms + self.config.limits.listen_ms_max);
+        self.refuse_listen(turn, session, Refusal::TokenExpired);
+    }
+
+    pub(super) fn session_closed(&mut self, turn: &mut Turn, session: SessionId) {
+        let Some(legs) = self.sessions.get(&session).map(|s| s.legs.clone()) else { return };
+        let reconnect_ms = self.sessions.get(&session).map_or(0, |s| u64::from(s.reconnect_seconds) * 1000);
+        let keeps_calls = legs.iter().any(|leg| self.leg(*leg).is_some_and(|l| l.is_established())) && reconnect_ms > 0;
+        let away = self
+            .sessions
+            .get(&session)
+            .filter(|s| s.registered && keeps_calls)
+            .and_then(|_| self.route_of(session, RouteState::Away, turn.now.unix_ms + reconnect_ms));
+        self.unregister(session);
+        if let Some(route) = away {
+            self.registry.put(route);
+        }
+        self.sessions.remove(&session);
+        self.timers.cancel(Timer::Listen(session));
+        self.timers.cancel(Timer::TokenExpires(session));
+        for leg in legs {
+            self.leg_lost_socket(turn, leg);
+        }
+    }
+
+    /// Sessions and calls under keys that are no longer good end.
+    pub(super) fn keys_changed(&mut self, turn: &mut Turn, keys: super::keys::KeyTable) {
+        self.keys = keys;
+        let fallen: Vec<_> =
+            self.sessions.iter().filter_map(|(id, s)| Some((*id, self.fallen(&s.bearer()?.key_sid)?))).collect();
+        if self.config.end_calls_of_revoked_keys {
+            let legs = self.calls.values().flat_map(|call| &call.legs);
+            let legs: Vec<_> = legs.filter_map(|leg| Some((leg.id, self.fallen(&leg.key_sid)?))).collect();
+            for (leg, refusal) in legs {
+                self.end_call_of_leg(turn, leg, |role| Ending::KeyFallen(role, refusal));
+            }
+        }
+        for (session, refusal) in fallen {
+            self.unregister(session);
+            self.refuse_listen(turn, session, refusal);
+            turn.close(session, CLOSE_POLICY, "the key of the access token is no longer valid");
+            if let Some(entry) = self.sessions.get_mut(&session) {
+                entry.standing = Standing::Stranger;
+            }
+        }
+    }
+
+    /// Why a key is no longer good; `None` while it is, and for calls whose key is not known.
+    fn fallen(&self, key_sid: &str) -> Option<Refusal> {
+        if key_sid.is_empty() {
+            return None;
+        }
+        let Some(key) = self.keys.keys.get(key_sid).filter(|key| !key.revoked) else {
+            return Some(Refusal::KeyRevoked);
+        };
+        let suspended = self.keys.accounts.get(&key.account_sid).is_none_or(|account| account.suspended);
+        suspended.then_some(Refusal::AccountSuspended)
+    }
+}
