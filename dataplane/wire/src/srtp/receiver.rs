@@ -17,10 +17,14 @@ pub struct SrtpReceiver {
 
 impl SrtpReceiver {
     pub fn new(master: &MasterKey) -> Self {
+        Self::with_transforms(Transform::new(master, Protocol::Rtp), Transform::new(master, Protocol::Rtcp))
+    }
+
+    pub(super) fn with_transforms(rtp: Transform, rtcp: Transform) -> Self {
         SrtpReceiver {
-            rtp: Transform::new(master, Protocol::Rtp),
+            rtp,
             rtp_streams: Streams::new(Overflow::Replace),
-            rtcp: Transform::new(master, Protocol::Rtcp),
+            rtcp,
             rtcp_streams: Streams::new(Overflow::Replace),
         }
     }

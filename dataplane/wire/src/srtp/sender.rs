@@ -21,20 +21,23 @@ pub struct SrtpSender {
 
 impl SrtpSender {
     pub fn new(master: &MasterKey) -> Self {
-        SrtpSender {
-            rtp: Transform::new(master, Protocol::Rtp),
-            streams: Streams::new(Overflow::Refuse),
-            rtcp: Transform::new(master, Protocol::Rtcp),
-            rtcp_index: 0,
-        }
+        Self::with_transforms(Transform::new(master, Protocol::Rtp), Transform::new(master, Protocol::Rtcp))
+    }
+
+    pub(super) fn with_transforms(rtp: Transform, rtcp: Transform) -> Self {
+        SrtpSender { rtp, streams: Streams::new(Overflow::Refuse), rtcp, rtcp_index: 0 }
     }
 
     /// Goes on where another sender with the same key stopped.
     pub fn resume(master: &MasterKey, state: &DirectionState) -> Self {
         let mut sender = Self::new(master);
-        sender.streams.import(&state.rtp);
-        sender.rtcp_index = state.rtcp_index;
+        sender.import(state);
         sender
+    }
+
+    pub(super) fn import(&mut self, state: &DirectionState) {
+        self.streams.import(&state.rtp);
+        self.rtcp_index = state.rtcp_index;
     }
 
     pub fn state(&self) -> DirectionState {

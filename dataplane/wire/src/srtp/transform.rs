@@ -56,11 +56,16 @@ impl<C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit> CounterMo
         let mut salt = [0u8; 14];
         derive(master, protocol, Label::Salt, &mut salt);
         let suite = master.suite();
+        let tag_bytes = if protocol == Protocol::Rtp { suite.rtp_tag_bytes() } else { suite.rtcp_tag_bytes() };
+        Self::with_session_keys(key, &authentication_key[..], salt, tag_bytes)
+    }
+
+    pub(super) fn with_session_keys(key: &[u8], authentication_key: &[u8], salt: [u8; 14], tag_bytes: usize) -> Self {
         CounterMode {
             cipher: C::new_from_slice(key).expect("the suite's key length"),
-            authenticator: Hmac::new_from_slice(&authentication_key[..]).expect("HMAC takes any key length"),
+            authenticator: Hmac::new_from_slice(authentication_key).expect("HMAC takes any key length"),
             salt,
-            tag_bytes: if protocol == Protocol::Rtp { suite.rtp_tag_bytes() } else { suite.rtcp_tag_bytes() },
+            tag_bytes,
         }
     }
 
@@ -105,12 +110,16 @@ pub(super) struct GaloisMode {
 
 impl GaloisMode {
     fn new(master: &MasterKey, protocol: Protocol) -> Self {
-        let algorithm = if master.suite() == Suite::AeadAes256Gcm { &AES_256_GCM } else { &AES_128_GCM };
         let mut key = Zeroizing::new([0u8; 32]);
         let key = &mut key[..master.key().len()];
         derive(master, protocol, Label::Encryption, key);
         let mut salt = [0u8; NONCE_LEN];
         derive(master, protocol, Label::Salt, &mut salt);
+        Self::with_session_keys(key, salt)
+    }
+
+    pub(super) fn with_session_keys(key: &[u8], salt: [u8; NONCE_LEN]) -> Self {
+        let algorithm = if key.len() == AES_256_GCM.key_len() { &AES_256_GCM } else { &AES_128_GCM };
         GaloisMode { key: LessSafeKey::new(UnboundKey::new(algorithm, key).expect("the suite's key length")), salt }
     }
 
