@@ -8,7 +8,7 @@
 
 import { Device } from './sdk/crosspoint.js';
 
-/** @typedef {import('./sdk/call.js').Call} Call */
+/** @typedef {import('./sdk/crosspoint.js').Call} Call */
 
 /** @param {string} id @returns {any} */
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
@@ -20,6 +20,11 @@ const STATE_TEXT = {
   connecting: 'Calling…', ringing: 'Ringing…', open: 'In call', reconnecting: 'Reconnecting…', closed: 'Call ended', pending: 'Incoming call',
 };
 
+/** Who typed into a field this recently may be about to press Enter there. */
+const TYPING_MS = 2_000;
+const SHOWN_EVENTS = /** @type {const} */ (['ringing', 'accept', 'mute', 'hold', 'reconnecting', 'reconnected']);
+const END_EVENTS = /** @type {const} */ (['disconnect', 'cancel', 'reject']);
+
 /** @type {Device | null} */
 let device = null;
 /** @type {Call | null} */
@@ -27,6 +32,7 @@ let call = null;
 /** Signed in by name, so a new token can be had. @type {string | null} */
 let devIdentity = null;
 let openedAt_ms = 0;
+let typedAt_ms = 0;
 
 // ---- signing in
 
@@ -113,10 +119,10 @@ function showCall(shown, to = '') {
   $('digits').textContent = '';
   showKeypad(false);
   hideError();
-  for (const event of ['ringing', 'accept', 'mute', 'hold', 'reconnecting', 'reconnected']) shown.on(event, showCallState);
+  for (const event of SHOWN_EVENTS) shown.on(event, showCallState);
   shown.on('accept', () => { openedAt_ms = Date.now(); });
   shown.on('error', showError);
-  for (const event of ['disconnect', 'cancel', 'reject']) shown.on(event, () => endCall(shown, event));
+  for (const event of END_EVENTS) shown.on(event, () => endCall(shown, event));
   shown.on('sample', showLive);
   shown.on('volume', (input, output) => {
     $('level-in').value = input;
@@ -128,11 +134,10 @@ function showCall(shown, to = '') {
   focusCall(shown);
 }
 
-/** The next step gets the focus, unless the user is typing. @param {Call} shown */
+/** An incoming call offers its Accept button, unless the user is typing: then Enter must not accept. @param {Call} shown */
 function focusCall(shown) {
-  const active = document.activeElement;
-  const isTyping = active instanceof HTMLInputElement && active.offsetParent !== null && active.value !== '';
-  if (!isTyping) $(shown.status() === 'pending' ? 'accept' : 'hangup').focus();
+  const isTyping = Date.now() - typedAt_ms < TYPING_MS;
+  $(shown.status() === 'pending' && !isTyping ? 'accept' : 'peer').focus();
 }
 
 function showCallState() {
@@ -145,32 +150,35 @@ function showCallState() {
   $('stage').dataset.held = String(call.isOnHold());
   $('incoming-actions').hidden = !isIncoming;
   $('call-actions').hidden = isIncoming;
-  $('esc-hint').textContent = isIncoming ? 'declines' : 'hangs up';
-  const text = call.isOnHold() && status === 'open' ? 'On hold' : STATE_TEXT[status];
+  $('pending-keys').hidden = !isIncoming;
+  $('call-keys').hidden = isIncoming;
+  const text = stateText(call);
   $('call-state').textContent = text;
   $('live-state').textContent = status;
   $('live-sid').textContent = call.parameters.CallSid ?? '–';
-  press('mute', call.isMuted(), 'Unmute', 'Mute');
-  press('hold', call.isOnHold(), 'Resume', 'Hold');
+  $('mute').setAttribute('aria-pressed', String(call.isMuted()));
+  $('hold').setAttribute('aria-pressed', String(call.isOnHold()));
   $('hold').disabled = status !== 'open';
   showTimer();
   announce(`${text}: ${$('peer').textContent}`);
   document.title = `${text} · ${$('peer').textContent}`;
-  if (hadFocusOnAccept && !isIncoming) $('hangup').focus();
+  if (hadFocusOnAccept && !isIncoming) $('peer').focus();
 }
 
-/** @param {string} id @param {boolean} isPressed @param {string} pressedText @param {string} text */
-function press(id, isPressed, pressedText, text) {
-  $(id).setAttribute('aria-pressed', String(isPressed));
-  $(id).querySelector('span').textContent = isPressed ? pressedText : text;
+/** @param {Call} shown */
+function stateText(shown) {
+  const status = shown.status();
+  if (status !== 'open') return STATE_TEXT[status];
+  if (shown.isOnHold()) return 'On hold';
+  return shown.isMuted() ? 'In call, muted' : STATE_TEXT.open;
 }
 
 /** @param {Call} ended @param {string} how */
 function endCall(ended, how) {
   if (call !== ended) return;
-  const duration = openedAt_ms ? ` after ${clock(Date.now() - openedAt_ms)}` : '';
-  const words = { cancel: 'Missed call from', reject: 'Declined', disconnect: 'Ended' }[how];
-  $('last').textContent = `${words} ${$('peer').textContent}${how === 'disconnect' ? duration : ''}.`;
+  const peer = $('peer').textContent;
+  const duration = openedAt_ms ? `The call with ${peer} lasted ${clock(Date.now() - openedAt_ms)}.` : `No call with ${peer}.`;
+  $('last').textContent = { cancel: `Missed call from ${peer}.`, reject: `Declined ${peer}.`, disconnect: duration }[how] ?? '';
   $('stage').dataset.status = 'closed';
   $('stage').hidden = true;
   call = null;
@@ -196,7 +204,7 @@ function clock(ms) {
 
 // ---- the live panel
 
-/** @param {import('./sdk/stats.js').Sample | null} sample null when there is no call */
+/** @param {import('./sdk/crosspoint.js').Sample | null} sample null when there is no call */
 function showLive(sample) {
   const ms = (/** @type {number | undefined} */ value) => (value === undefined ? '–' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
   $('live-rtt').textContent = ms(sample?.rtt ?? sample?.addressPair?.rtt);
@@ -220,9 +228,9 @@ function showLive(sample) {
 
 /** @param {any} error */
 function showError(error) {
-  const { code, explanation, solutions = [], message } = error ?? {};
-  const text = explanation ? `${message.replace(/^\S+ \(\d+\): /, '')} ${solutions[0] ?? ''} (${code})` : (message ?? String(error));
-  $('error').textContent = text;
+  const { code, solutions = [], message = String(error) } = error ?? {};
+  const what = message.replace(/^\S+ \(\d+\): /, '').replace(/[^.]$/, '$&.');
+  $('error').textContent = code ? `${what} ${solutions.join(' ')} (${code})` : what;
   $('error').dataset.code = code ?? '';
   $('error').hidden = false;
 }
@@ -325,6 +333,7 @@ function main() {
     key.addEventListener('click', () => pressKey(/** @type {HTMLElement} */ (key).dataset.key ?? ''));
   }
   document.addEventListener('keydown', onKey);
+  document.addEventListener('input', () => { typedAt_ms = Date.now(); });
   setInterval(showTimer, 1000);
   const query = new URLSearchParams(location.search);
   $('identity').value = query.get('identity') ?? '';

@@ -112,6 +112,7 @@ export class Call extends EventEmitter {
   #messages = new Map();
   /** One offer at a time. @type {Promise<unknown>} */
   #negotiation = Promise.resolve();
+  #offersPending = 0;
   /** @type {((payload: any) => void) | null} */
   #answerArrived = null;
   /** @type {(() => void)[]} */
@@ -304,6 +305,7 @@ export class Call extends EventEmitter {
     media.on('connected', () => this.#mediaConnected());
     media.on('disconnected', () => this.#mediaDisconnected());
     media.on('failed', () => this.#restartMedia());
+    media.on('negotiationneeded', () => this.#renegotiate());
     return media;
   }
 
@@ -490,7 +492,7 @@ export class Call extends EventEmitter {
     }
     this.#graceTimer = setTimeout(() => this.#restartMedia(), ICE_RESTART_INTERVAL_MS);
     // Without signaling there is nobody to offer to; `#signalingBack` comes back here. An offer on its way is waited for.
-    if (this.#signalingLost || this.#answerArrived) return;
+    if (this.#signalingLost || this.#offersPending) return;
     this.#negotiate({ iceRestart: true }).catch((cause) => this.#host.log.warn('ICE restart failed', cause));
   }
 
@@ -524,10 +526,17 @@ export class Call extends EventEmitter {
     this.emit('hold', held, this);
   }
 
+  /** The app changed the peer connection itself, by `restartIce()` for one. What changes during an offer is announced again after it. */
+  #renegotiate() {
+    if (this.#status !== 'open' || this.#offersPending) return;
+    this.#negotiate().catch((cause) => this.#host.log.warn('negotiation failed', cause));
+  }
+
   /** Offers and waits for the answer; offers queue up behind each other. @param {{ iceRestart?: boolean }} [options] */
   #negotiate(options) {
+    this.#offersPending += 1;
     const turn = this.#negotiation.then(() => this.#offerOnce(options));
-    this.#negotiation = turn.catch(() => {});
+    this.#negotiation = turn.catch(() => {}).then(() => { this.#offersPending -= 1; });
     return turn;
   }
 
@@ -566,7 +575,10 @@ export class Call extends EventEmitter {
 
   #hangUp() {
     if (this.direction === 'OUTGOING' && !this.#inviteSent) return;
-    this.#host.signaling.hangup(this.#callSid());
+    const { signaling } = this.#host;
+    // On a new connection the bridge takes a hang-up only for a call that was resumed there.
+    if (this.#signalingLost) signaling.resume(this.#callSid(), this.#media?.localSdp ?? '', this.#reconnectToken ?? '');
+    signaling.hangup(this.#callSid());
   }
 
   /** Our side cannot go on. @param {unknown} cause */

@@ -24,6 +24,8 @@ import { audioContext, Sounds } from './sounds.js';
 export const VERSION = '0.1.0';
 
 const CONNECT_MS_MAX = 10_000;
+/** The connection is lost or not there yet: the SDK goes on trying. */
+const PASSING_CODES = new Set([31005, 31009]);
 const UNREGISTER_MS_MAX = 2_000;
 
 /** @typedef {'destroyed' | 'unregistered' | 'registering' | 'registered'} DeviceState */
@@ -213,7 +215,7 @@ export class Device extends EventEmitter {
     }
   }
 
-  /** Starts to receive calls. Rejects when the bridge refuses the token; keeps trying while it cannot be reached. */
+  /** Starts to receive calls. Rejects when the bridge refuses; keeps trying while it cannot be reached. */
   async register() {
     if (this.#state !== 'unregistered') throw new InvalidStateError(`A device in state "${this.#state}" cannot register.`);
     this.#wantsRegistration = true;
@@ -222,7 +224,12 @@ export class Device extends EventEmitter {
     // A connection that is already up gets the request now; otherwise `connected` sends it.
     this.#connection();
     this.#signaling?.register(true);
-    await done;
+    try {
+      await done;
+    } catch (error) {
+      this.#wantsRegistration = false;
+      throw error;
+    }
   }
 
   /** Stops receiving calls; calls in progress go on. */
@@ -393,8 +400,8 @@ export class Device extends EventEmitter {
     if (voiceeventsid) return;
     const known = errorFromWire(error);
     this.#log.error(known.message);
-    const isRefused = !callsid && TOKEN_CODES.has(known.code);
-    if (isRefused) this.#setState('unregistered');
+    const isRefused = TOKEN_CODES.has(known.code) || (this.#state === 'registering' && !PASSING_CODES.has(known.code));
+    if (!callsid && isRefused) this.#setState('unregistered');
     this.emit('error', known, this.#findCall(callsid));
   }
 
@@ -480,7 +487,7 @@ export class Device extends EventEmitter {
     this.emit(state, this);
   }
 
-  /** Resolves with `registered`; rejects when the token is refused or the device is closed meanwhile. @returns {Promise<void>} */
+  /** Resolves with `registered`; rejects when the bridge refuses or the device is closed meanwhile. @returns {Promise<void>} */
   #registrationSettled() {
     return new Promise((resolve, reject) => {
       const settle = (/** @type {() => void} */ end) => {
@@ -492,7 +499,7 @@ export class Device extends EventEmitter {
       const registered = () => settle(resolve);
       const destroyed = () => settle(() => reject(new InvalidStateError('The device was destroyed.')));
       const failed = (/** @type {CrosspointError} */ error, /** @type {Call | undefined} */ call) => {
-        if (!call && this.#state === 'unregistered' && TOKEN_CODES.has(error.code)) settle(() => reject(error));
+        if (!call && this.#state === 'unregistered' && !PASSING_CODES.has(error.code)) settle(() => reject(error));
       };
       this.on('registered', registered);
       this.on('error', failed);

@@ -11,7 +11,7 @@
  * @property {string} name
  * @property {string} description
  * @property {string} explanation
- * @property {string} solution what the app or its operator should do
+ * @property {string} solution what the app or its operator should do; empty when nothing
  */
 
 /** @type {Record<number, ErrorEntry>} */
@@ -39,7 +39,7 @@ define(31001, 'ApplicationNotFoundError', 'Application not found', 'No applicati
 define(31002, 'ConnectionDeclinedError', 'Connection declined', 'The bridge declined the call.', REPORT);
 define(31003, 'ConnectionTimeoutError', 'Connection timeout', 'No answer came within the allowed time.', 'Try again later.');
 define(31005, 'ConnectionError', 'Connection error', 'The connection to the bridge failed or ended unexpectedly.', CHECK_NETWORK);
-define(31008, 'CallCancelledError', 'Call cancelled', 'The call ended before it could be answered.', 'Nothing to do: the caller gave up, or another device answered.');
+define(31008, 'CallCancelledError', 'Call cancelled', 'The call ended before it could be answered.', 'The caller gave up, or another device answered.');
 define(31009, 'TransportError', 'Transport error', 'There is no connection to the bridge to send this on.', CHECK_NETWORK);
 define(31100, 'MalformedRequestError', 'Malformed request', 'The bridge could not understand the request.', REPORT);
 define(31101, 'MissingParameterArrayError', 'Missing parameters', 'The request lacks its parameters.', 'Pass params to device.connect().');
@@ -65,7 +65,7 @@ define(31402, 'AcquisitionFailedError', 'Microphone could not be opened', 'The m
 define(31404, 'NotFound', 'Not found', 'The destination does not exist.', 'Check the name that was dialled.');
 define(31480, 'TemporarilyUnavailable', 'Temporarily unavailable', 'The destination is not registered, or did not answer.', 'Try again later.');
 define(31486, 'BusyHere', 'Busy here', 'The destination is busy.', 'Try again later.');
-define(31603, 'Decline', 'Declined', 'The destination does not want this call.', 'Nothing to do.');
+define(31603, 'Decline', 'Declined', 'The destination does not want this call.', '');
 define(53000, 'SignalingConnectionError', 'Signaling connection error', 'The signaling connection failed.', CHECK_NETWORK);
 define(53001, 'SignalingConnectionDisconnected', 'Signaling connection lost', 'The signaling connection was lost.', CHECK_NETWORK);
 define(53400, 'ClientLocalDescFailed', 'Local media description failed', 'The browser could not make or apply its own media description.', 'Check the codec and peer connection options.');
@@ -90,7 +90,7 @@ export class CrosspointError extends Error {
     this.explanation = entry.explanation;
     /** @type {string[]} */
     this.causes = [];
-    this.solutions = [entry.solution];
+    this.solutions = entry.solution ? [entry.solution] : [];
     this.originalError = originalError;
   }
 }

@@ -2,7 +2,7 @@
  * The media of one call: the peer connection, what goes into it and what is heard from it.
  *
  * Input: an input stream, session descriptions of the bridge. Output: our descriptions, the remote stream on audio elements, the
- * events `audio`, `volume`, `connected`, `disconnected`, `failed`. Owns: the RTCPeerConnection, captured tracks, audio elements.
+ * events `audio`, `volume`, `connected`, `disconnected`, `failed`, `negotiationneeded`. Owns: the RTCPeerConnection, captured tracks, audio elements.
  * Not here: when to negotiate and what to send to the bridge (call.js).
  *
  * Descriptions carry no candidates of ours: the bridge learns our address from our connectivity checks (RFC 8445, ICE lite).
@@ -80,6 +80,7 @@ export class MediaSession extends EventEmitter {
     this.#connection = new Connection(options.rtcConfiguration);
     this.#connection.ontrack = (event) => this.#trackArrived(event);
     this.#connection.onconnectionstatechange = () => this.#stateChanged();
+    this.#connection.onnegotiationneeded = () => this.emit('negotiationneeded');
   }
 
   get connection() {
@@ -170,7 +171,7 @@ export class MediaSession extends EventEmitter {
     this.#stopVolumes.forEach((stop) => stop());
     this.#outputs.forEach((_, id) => this.#removeOutput(id));
     if (this.#ownsInput) stopTracks(this.localStream);
-    this.#connection.ontrack = this.#connection.onconnectionstatechange = null;
+    this.#connection.ontrack = this.#connection.onconnectionstatechange = this.#connection.onnegotiationneeded = null;
     this.#connection.close();
     this.removeAllListeners();
   }

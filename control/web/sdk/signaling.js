@@ -91,6 +91,8 @@ export class Signaling extends EventEmitter {
   gateway = null;
   /** @type {string | null} */
   region = null;
+  /** The bridge's name for this device, which is kept over reconnections. @type {string | undefined} */
+  instance;
   /** Set by the device while calls exist that a reconnect should save. */
   inCall = false;
 
@@ -240,6 +242,7 @@ export class Signaling extends EventEmitter {
       token: this.#token,
       browserinfo: { p: 'browser', v: this.#options.version ?? '', plugin: 'rtc', browser: { platform, userAgent } },
       reconnectTimeout: Math.min(seconds, RECONNECT_TIMEOUT_S_MAX),
+      instance: this.instance,
     });
   }
 
@@ -265,6 +268,7 @@ export class Signaling extends EventEmitter {
   #accepted(payload) {
     const fresh = this.status === 'listening';
     this.status = 'ready';
+    this.instance = payload.instance ?? this.instance;
     this.#attempt = 0;
     this.#tokenRefused = false;
     // Calls are resumed by this event, so that what was queued for them finds them.
