@@ -73,6 +73,8 @@ reasons! {
     SendExhausted => "send_exhausted",
     /// The kernel refused the datagram.
     SendFailed => "send_failed",
+    /// Too late to have a place in the outgoing stream, or the first sign of a jump that the next packet may confirm.
+    OutOfSequence => "out_of_sequence",
     /// The leg or its worker failed while the packet was in work.
     LegFailed => "leg_failed",
 }
