@@ -4,7 +4,6 @@
 //! control as events.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -19,11 +18,8 @@ pub enum Fault {
     #[error("another dataplane already listens on {path}; attach to it, or end it first")]
     SocketInUse { path: PathBuf },
 
-    #[error(
-        "worker {worker} cannot open its media port {addr}: {source}; if it is taken, see `ss -ulpn` for the holder, \
-         or choose another `port-base`"
-    )]
-    Media { worker: usize, addr: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] crate::io::Fault),
 
     #[error("cannot start the {thread} thread: {source}; see `ulimit -u`")]
     Thread { thread: String, source: io::Error },

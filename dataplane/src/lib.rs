@@ -1,16 +1,170 @@
 //! The media plane: pinned workers that forward SRTP in batches, beside a lobby for handshakes and a link to control.
+//!
+//! ```text
+//!   control ==contract socket== link thread ---orders---> worker 0 | worker 1 | ...   (pinned, one io each)
+//!                                    |      <--events---      ^ |
+//!                                    |                   keys | | DTLS
+//!                                    '---expectations---> lobby thread
+//! ```
+//!
+//! Input: a [`DataplaneConfig`]; then commands and packets. Output: packets and events. Owns the process's threads; see
+//! [`queues`] for what travels between them, [`stages`] for what a packet passes, [`leg`] for what a leg is.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod affinity;
 pub mod batch;
+mod bell;
 pub mod buffers;
+pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod counters;
+pub mod digits;
 pub mod fault;
+pub mod flat_map;
 pub mod io;
+pub mod leg;
+pub mod legs;
+mod link;
+pub mod links;
+mod lobby;
+pub mod lobby_door;
+pub mod queues;
+mod random;
+mod registry;
+pub mod rtcp;
+mod signals;
+pub mod stages;
+pub mod stun_door;
+pub mod suites;
+pub mod timers;
+mod waiting;
+pub mod worker;
+mod worker_thread;
 
 pub use config::{BackendChoice, CorePlan, DataplaneConfig};
 pub use fault::Fault;
 
-/// Runs the dataplane until it is told to end, by control or by SIGTERM.
+use bell::Bell;
+use clock::nanos;
+use counters::Counters;
+use crosspoint_contract::{Fingerprint, Generation, WorkerHello, WorkerId};
+use crosspoint_wire::Nanos;
+use crosspoint_wire::dtls::Identity;
+use io::{IoConfig, Sleeper};
+use link::{Link, LinkParts};
+use links::Wakers;
+use lobby::{Lobby, LobbyPage};
+use queues::{LinkEnds, LobbyEnds};
+use registry::{Registry, Seat};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use tracing::info;
+use worker_thread::{Plan, Started};
+
+/// Runs the dataplane on this thread and those it starts, until control says `ShutDown` or a signal comes.
 pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
-    config.check()
+    config.check()?;
+    let signals = signals::block(!config.child)?;
+    let listener = link::listen(&config.socket)?;
+    let sleeper = new_sleeper()?;
+    let lobby_sleeper = new_sleeper()?;
+    let identity = Identity::generate().map_err(|error| Fault::Identity(error.to_string()))?;
+    let fingerprint = Fingerprint { sha256: identity.sha256() };
+    let wakers = Wakers { link: sleeper.waker(), lobby: lobby_sleeper.waker() };
+
+    let mut crew = Crew::default();
+    for index in 0..config.workers_count() {
+        crew.hire(&config, index, &wakers)?;
+    }
+    let lobby_page = Arc::new(LobbyPage::default());
+    let (to_lobby, from_link) = queues::lobby_ring();
+    let lobby = Lobby::new(identity, from_link, crew.lobby_ends, lobby_page.clone(), lobby_sleeper);
+    let lobby = std::thread::Builder::new()
+        .name("lobby".into())
+        .spawn(move || lobby.run())
+        .map_err(|source| Fault::Thread { thread: "lobby".into(), source })?;
+
+    let registry = Registry::new(crew.seats, to_lobby, wakers.lobby, lobby_page, fingerprint.clone());
+    info!(socket = %config.socket.display(), "dataplane is ready");
+    Link::new(LinkParts {
+        registry,
+        notes: crew.notes,
+        listener,
+        path: config.socket,
+        sleeper,
+        signals: signals.as_raw_fd(),
+        grace: config.grace,
+        generation: Generation(random::u64()),
+        fingerprint,
+    })
+    .run();
+    lobby.join().map_err(|_| Fault::ThreadLost { thread: "lobby".into() })
+}
+
+fn new_sleeper() -> Result<Sleeper, Fault> {
+    Sleeper::new().map_err(|source| Fault::System { call: "eventfd", source })
+}
+
+/// The workers that have started, and our ends towards them.
+#[derive(Default)]
+struct Crew {
+    seats: Vec<Seat>,
+    notes: Vec<rtrb::Consumer<queues::WorkerNote>>,
+    lobby_ends: Vec<(LobbyEnds, Bell)>,
+}
+
+impl Crew {
+    fn hire(&mut self, config: &DataplaneConfig, index: usize, wakers: &Wakers) -> Result<(), Fault> {
+        let (ends, LinkEnds { to_worker, from_worker }, lobby_ends) = queues::worker_rings();
+        let plan = plan(config, index, wakers.clone());
+        let (bell, counters) = (plan.bell.clone(), plan.counters.clone());
+        let (started, _thread) = worker_thread::spawn(plan, ends)?;
+        info!(
+            worker = index,
+            addr = %started.addr,
+            core = started.core,
+            backend = %started.backend,
+            why = %started.backend_reason,
+            "worker is ready"
+        );
+        let thread_id = started.thread_id;
+        let hello = hello(started, config);
+        self.seats.push(Seat::new(hello, bell.clone(), counters, thread_id, to_worker, config.legs_per_worker()));
+        self.notes.push(from_worker);
+        self.lobby_ends.push((lobby_ends, bell));
+        Ok(())
+    }
+}
+
+fn plan(config: &DataplaneConfig, index: usize, wakers: Wakers) -> Plan {
+    let port = if config.port_base == 0 { 0 } else { config.port_base + index as u16 };
+    Plan {
+        worker: WorkerId(index as u16),
+        core: affinity::core_of(&config.cores, index),
+        io: IoConfig {
+            addr: SocketAddr::new(config.listen, port),
+            backend: config.backend,
+            legs_max: config.legs_per_worker(),
+            huge_pages: true,
+        },
+        advertised: config.advertised,
+        silence: Nanos::from_millis(config.silence_ms.into()),
+        report_interval: nanos(config.report_interval),
+        wakers,
+        counters: Arc::new(Counters::default()),
+        bell: Bell::default(),
+        seed: random::u64(),
+    }
+}
+
+fn hello(started: Started, config: &DataplaneConfig) -> WorkerHello {
+    WorkerHello {
+        worker: started.worker,
+        core: started.core,
+        addr: SocketAddr::new(config.advertised.unwrap_or(started.addr.ip()), started.addr.port()),
+        backend: started.backend,
+        backend_reason: started.backend_reason,
+    }
 }

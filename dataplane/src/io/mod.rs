@@ -28,6 +28,7 @@ mod wake;
 pub use fault::Fault;
 pub use probe::BackendKind;
 pub use remote::Remote;
+pub(crate) use wake::Sleeper;
 pub use wake::Waker;
 
 use crate::batch::{Nanos, PacketBatch};

@@ -1,0 +1,233 @@
+//! Carries out control's orders on the worker, between batches and a bounded number at a time.
+//!
+//! Input: orders from the link thread. Output: changed legs and one answer an order, in order. Owns nothing. Allocates
+//! nothing: legs and descriptions arrive in their memory, and what they replace goes back with the answer. Each order is
+//! idempotent.
+
+use crate::batch::PacketBatch;
+use crate::counters::Counters;
+use crate::digits::DigitDesk;
+use crate::leg::{Description, Leg, LegHandle, NO_SLOT, PayloadType, Slot, UNMAPPED, medium};
+use crate::legs::LegTable;
+use crate::queues::{Answered, Spent, WorkerOrder};
+use crate::rtcp;
+use crate::timers::CONNECT_TIMEOUT;
+use crosspoint_contract::{Codec, Format, LegReport, LegState, Medium, Refused};
+use crosspoint_wire::Nanos;
+use std::net::SocketAddr;
+
+/// What an order may touch.
+pub struct Desk<'turn> {
+    pub batch: &'turn mut PacketBatch,
+    pub legs: &'turn mut LegTable,
+    pub digits: &'turn mut DigitDesk,
+    pub counters: &'turn Counters,
+    pub local_addr: SocketAddr,
+    pub now: Nanos,
+}
+
+type Result<T> = std::result::Result<T, Refused>;
+
+impl Desk<'_> {
+    /// Nothing for orders that are not answered.
+    pub fn carry_out(&mut self, order: WorkerOrder) -> Option<Answered> {
+        Some(match order {
+            WorkerOrder::Begin | WorkerOrder::Stop => return None,
+            WorkerOrder::Open(leg) => self.open(leg),
+            WorkerOrder::Describe { leg, description } => self.describe(leg, description),
+            WorkerOrder::RestartIce { leg, ice } => {
+                let known = self.known(leg).map(drop);
+                if known.is_ok() {
+                    self.legs.restart_ice(leg.slot, ice);
+                }
+                done(known)
+            }
+            WorkerOrder::Join(legs) => done(self.join(legs)),
+            WorkerOrder::Part(legs) => {
+                legs.into_iter().for_each(|leg| self.part(leg));
+                done(Ok(()))
+            }
+            WorkerOrder::SendDigits { leg, digits } => {
+                let leg = self.legs.of(leg).ok_or(Refused::UnknownLeg(leg.leg));
+                done(leg.and_then(|leg| self.digits.queue(leg, &digits)))
+            }
+            WorkerOrder::Read(leg) => {
+                let local_addr = self.local_addr;
+                reported(self.known(leg).map(|leg| leg.report(local_addr)), Spent::Nothing)
+            }
+            WorkerOrder::Close(leg) => self.close(leg),
+            WorkerOrder::Echo => done(Ok(())),
+            #[cfg(test)]
+            WorkerOrder::Panic => panic!("asked to"),
+        })
+    }
+
+    fn known(&mut self, leg: LegHandle) -> Result<&mut Leg> {
+        self.legs.of(leg).ok_or(Refused::UnknownLeg(leg.leg))
+    }
+
+    fn open(&mut self, leg: Box<Leg>) -> Answered {
+        match self.legs.insert(leg) {
+            Ok(()) => done(Ok(())),
+            Err(leg) => Answered { result: Err(Refused::LegsExhausted), spent: Spent::Leg(leg) },
+        }
+    }
+
+    fn describe(&mut self, handle: LegHandle, mut description: Box<Description>) -> Answered {
+        let now = self.now;
+        let Ok(leg) = self.known(handle) else {
+            let spent = Spent::Description(description);
+            return Answered { result: Err(Refused::UnknownLeg(handle.leg)), spent };
+        };
+        if let Some(ice) = description.ice.take() {
+            leg.ice.set_remote(ice);
+        }
+        if leg.state == LegState::Opening && leg.deadlines.connect.is_none() {
+            leg.deadlines.connect = Some(now + CONNECT_TIMEOUT);
+        }
+        leg.direction = description.direction;
+        leg.mid = description.mid;
+        leg.payload_types = payload_types(description.formats());
+        if leg.audio.last_sent.is_none() {
+            leg.audio.clock_rate_hz = first_audio_clock_rate(description.formats(), leg.audio.clock_rate_hz);
+        }
+        let replaced = leg.description.replace(description);
+        let other = leg.other;
+        self.map_payload_types(handle.slot, other);
+        let spent = replaced.map_or(Spent::Nothing, Spent::Description);
+        Answered { result: Ok(None), spent }
+    }
+
+    fn join(&mut self, [a, b]: [LegHandle; 2]) -> Result<()> {
+        self.known(a)?;
+        self.known(b)?;
+        if self.known(a)?.other == b.slot && self.known(b)?.other == a.slot {
+            return Ok(());
+        }
+        self.part(a);
+        self.part(b);
+        self.known(a)?.other = b.slot;
+        self.known(b)?.other = a.slot;
+        self.map_payload_types(a.slot, b.slot);
+        Ok(())
+    }
+
+    /// Takes a leg and its partner apart, if it has one.
+    fn part(&mut self, leg: LegHandle) {
+        let Some(leg) = self.legs.of(leg) else { return };
+        let other = std::mem::replace(&mut leg.other, NO_SLOT);
+        leg.outgoing_payload_types = [UNMAPPED; 128];
+        if let Some(other) = self.legs.get_mut(other) {
+            other.other = NO_SLOT;
+            other.outgoing_payload_types = [UNMAPPED; 128];
+        }
+    }
+
+    fn close(&mut self, handle: LegHandle) -> Answered {
+        self.part(handle);
+        self.digits.forget(handle.slot);
+        let Some(mut leg) = self.legs.remove(handle) else { return reported(Ok(LegReport::default()), Spent::Nothing) };
+        rtcp::say_bye(self.batch, &mut leg, self.counters);
+        reported(Ok(leg.report(self.local_addr)), Spent::Leg(leg))
+    }
+
+    /// Works out both directions of a bridge anew.
+    fn map_payload_types(&mut self, a: Slot, b: Slot) {
+        for (from, to) in [(a, b), (b, a)] {
+            let (Some(source), Some(sink)) = (self.formats(from), self.formats(to)) else { continue };
+            let map = map_formats(source, sink);
+            if let Some(leg) = self.legs.get_mut(from) {
+                leg.outgoing_payload_types = map;
+            }
+        }
+    }
+
+    fn formats(&self, slot: Slot) -> Option<&[Format]> {
+        Some(self.legs.get(slot)?.description.as_ref()?.formats())
+    }
+}
+
+fn done(result: Result<()>) -> Answered {
+    Answered { result: result.map(|()| None), spent: Spent::Nothing }
+}
+
+fn reported(report: Result<LegReport>, spent: Spent) -> Answered {
+    Answered { result: report.map(Some), spent }
+}
+
+fn payload_types(formats: &[Format]) -> [PayloadType; 128] {
+    let mut table = [PayloadType::default(); 128];
+    for format in formats {
+        table[usize::from(format.payload_type & 0x7f)] = PayloadType::new(format);
+    }
+    table
+}
+
+fn first_audio_clock_rate(formats: &[Format], otherwise: u32) -> u32 {
+    formats.iter().find(|format| medium(format) == Medium::Audio).map_or(otherwise, |format| format.clock_rate_hz)
+}
+
+/// For each payload type of `source`, what `sink` calls the same format.
+fn map_formats(source: &[Format], sink: &[Format]) -> [u8; 128] {
+    let mut table = [UNMAPPED; 128];
+    for format in source.iter().filter(|format| is_carried(format, source, sink)) {
+        if let Some(same) = sink.iter().find(|other| is_same(format, other)) {
+            table[usize::from(format.payload_type & 0x7f)] = same.payload_type & 0x7f;
+        }
+    }
+    table
+}
+
+fn is_same(a: &Format, b: &Format) -> bool {
+    (a.codec, a.clock_rate_hz, a.channels) == (b.codec, b.clock_rate_hz, b.channels)
+}
+
+/// Formats that name other payload types inside their payload cannot be renumbered from outside.
+fn is_carried(format: &Format, source: &[Format], sink: &[Format]) -> bool {
+    match format.codec {
+        // RFC 4588 §8.6: `apt` ties it to a format, which SDP knows and we do not.
+        Codec::Rtx => false,
+        // RFC 2198 §3: each block names its payload type; they must mean the same on both sides.
+        Codec::Red => source
+            .iter()
+            .filter(|inner| inner.clock_rate_hz == format.clock_rate_hz && inner.codec != Codec::Red)
+            .all(|inner| sink.iter().all(|other| !is_same(inner, other) || inner.payload_type == other.payload_type)),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(payload_type: u8, codec: Codec, clock_rate_hz: u32, channels: u8) -> Format {
+        Format { payload_type, codec, clock_rate_hz, channels }
+    }
+
+    #[test]
+    fn formats_are_paired_by_codec_clock_and_channels_whatever_their_numbers() {
+        let source = [
+            format(111, Codec::Opus, 48_000, 2),
+            format(0, Codec::Pcmu, 8_000, 1),
+            format(110, Codec::TelephoneEvent, 48_000, 1),
+            format(126, Codec::TelephoneEvent, 8_000, 1),
+        ];
+        let sink = [
+            format(96, Codec::Opus, 48_000, 2),
+            format(97, Codec::TelephoneEvent, 8_000, 1),
+            format(98, Codec::TelephoneEvent, 48_000, 1),
+        ];
+        let map = map_formats(&source, &sink);
+        assert_eq!([map[111], map[110], map[126]], [96, 98, 97]);
+        assert_eq!(map[0], UNMAPPED, "the sink takes no G.711");
+        assert!(map.iter().filter(|&&to| to != UNMAPPED).count() == 3);
+    }
+
+    #[test]
+    fn redundant_audio_passes_only_when_its_blocks_keep_their_numbers() {
+        let source = [format(111, Codec::Opus, 48_000, 2), format(63, Codec::Red, 48_000, 2)];
+        assert_eq!(map_formats(&source, &source)[63], 63);
+        let renumbered = [format(96, Codec::Opus, 48_000, 2), format(63, Codec::Red, 48_000, 2)];
+        assert_eq!(map_formats(&source, &renumbered)[63], UNMAPPED);
+    }
+}

@@ -1,0 +1,88 @@
+//! What one worker counts. One writer, any readers, no locks.
+//!
+//! Input: increments by the worker that owns the page. Output: [`WorkerCounters`] for the link thread. Owns the page.
+//! Each cell is an atomic only so that another thread may read it: the owner loads, adds and stores, which compiles to
+//! plain moves; there is no read-modify-write.
+
+use crosspoint_contract::{DropReason, WorkerCounters, WorkerId};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A total that only its worker writes.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The page of one worker, on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Counters {
+    pub packets_received: Cell,
+    pub bytes_received: Cell,
+    pub packets_sent: Cell,
+    pub bytes_sent: Cell,
+    pub batches: Cell,
+    pub enters: Cell,
+    pub receive_rearmed: Cell,
+    pub busy_ns: Cell,
+    pub elapsed_ns: Cell,
+    pub stun_checks_answered: Cell,
+    pub legs: Cell,
+    pub legs_connected: Cell,
+    pub events_dropped: Cell,
+    dropped: [Cell; DropReason::COUNT],
+}
+
+impl Counters {
+    /// One packet left the path.
+    #[inline]
+    pub fn drop_packet(&self, reason: DropReason) {
+        self.dropped[reason as usize].add(1);
+    }
+
+    pub fn drop_packets(&self, reason: DropReason, packets: u64) {
+        self.dropped[reason as usize].add(packets);
+    }
+
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].get()
+    }
+
+    /// A copy for control. Cells are read one by one, so sums may be a packet apart.
+    pub fn read(&self, worker: WorkerId) -> WorkerCounters {
+        WorkerCounters {
+            worker: Some(worker),
+            packets_received: self.packets_received.get(),
+            bytes_received: self.bytes_received.get(),
+            packets_sent: self.packets_sent.get(),
+            bytes_sent: self.bytes_sent.get(),
+            packets_dropped: self.dropped.iter().map(Cell::get).collect(),
+            stun_checks_answered: self.stun_checks_answered.get(),
+            batches: self.batches.get(),
+            enters: self.enters.get(),
+            receive_rearmed: self.receive_rearmed.get(),
+            busy_ns: self.busy_ns.get(),
+            elapsed_ns: self.elapsed_ns.get(),
+            legs: self.legs.get() as u32,
+            legs_connected: self.legs_connected.get() as u32,
+            commands_queued: 0,
+            events_queued: 0,
+            events_dropped: self.events_dropped.get(),
+        }
+    }
+}

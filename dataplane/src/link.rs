@@ -1,0 +1,298 @@
+//! The link thread: the contract's Unix socket on one side, the workers' rings on the other.
+//!
+//! Input: frames of the attached control plane, notes of the workers, signals. Output: frames to control. Owns the socket,
+//! the attachment, and the time that legs may live without one. Decides nothing about legs: that is [`Registry`].
+//!
+//! One control plane at a time. While one is attached a second is refused; when its connection ends, the next may
+//! attach, gets the snapshot, and nothing has changed for media meanwhile.
+
+use crate::fault::Fault;
+use crate::io::Sleeper;
+use crate::queues::WorkerNote;
+use crate::registry::Registry;
+use crate::waiting::{Watched, wait};
+use crosspoint_contract::frame::encode;
+use crosspoint_contract::{
+    Command, DataplaneHello, Event, Fingerprint, FrameError, FrameReader, Generation, Order, ToControl, ToDataplane,
+    VERSION,
+};
+use rtrb::Consumer;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// A control plane that lets this much pile up has stopped reading and is cut off.
+const UNREAD_BYTES_MAX: usize = 64 << 20;
+
+/// Notes taken from one worker before the others have their turn.
+const NOTES_PER_ROUND_MAX: usize = 1024;
+
+/// How long workers may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+/// Binds the contract socket, readable and writable by its owner only.
+pub fn listen(path: &Path) -> Result<UnixListener, Fault> {
+    let fault = |source| Fault::Socket { path: path.to_owned(), source };
+    if UnixStream::connect(path).is_ok() {
+        return Err(Fault::SocketInUse { path: path.to_owned() });
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(fault(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(fault)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
+    listener.set_nonblocking(true).map_err(fault)?;
+    Ok(listener)
+}
+
+/// What the link thread needs beside the registry.
+pub struct LinkParts {
+    pub registry: Registry,
+    pub notes: Vec<Consumer<WorkerNote>>,
+    pub listener: UnixListener,
+    pub path: PathBuf,
+    pub sleeper: Sleeper,
+    /// Readable when a signal asks us to end.
+    pub signals: RawFd,
+    pub grace: Duration,
+    pub generation: Generation,
+    pub fingerprint: Fingerprint,
+}
+
+pub struct Link {
+    parts: LinkParts,
+    control: Option<Control>,
+    /// Since when nobody is attached.
+    alone_since: Option<Instant>,
+    stopping: bool,
+    workers_left: usize,
+}
+
+/// An attached control plane.
+struct Control {
+    stream: UnixStream,
+    reader: FrameReader,
+    greeted: bool,
+    unsent: Vec<u8>,
+}
+
+impl Link {
+    pub fn new(parts: LinkParts) -> Self {
+        let workers_left = parts.notes.len();
+        Link { parts, control: None, alone_since: Some(Instant::now()), stopping: false, workers_left }
+    }
+
+    /// Runs until control or a signal asks to end, and the workers have said goodbye.
+    pub fn run(mut self) {
+        while !self.stopping {
+            self.turn();
+        }
+        info!("ending: saying goodbye to all peers");
+        self.parts.registry.stop();
+        let deadline = Instant::now() + GOODBYE_MAX;
+        while self.workers_left > 0 && Instant::now() < deadline {
+            wait(&self.parts.sleeper, &mut [], Some(deadline - Instant::now()));
+            self.take_notes();
+        }
+        self.flush();
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.parts.path);
+    }
+
+    fn turn(&mut self) {
+        let mut watched = [Watched::reading(self.parts.signals), Watched::reading(self.parts.listener.as_raw_fd())];
+        match &self.control {
+            None => wait(&self.parts.sleeper, &mut watched, self.grace_left()),
+            Some(control) => {
+                let mut all = [watched[0], watched[1], control.watched()];
+                wait(&self.parts.sleeper, &mut all, None);
+                watched = [all[0], all[1]];
+                if all[2].ready {
+                    self.serve();
+                }
+            }
+        }
+        self.stopping |= watched[0].ready;
+        self.take_notes();
+        if watched[1].ready {
+            self.accept();
+        }
+        self.end_grace();
+        if self.parts.registry.has_drained() {
+            self.say(&ToControl::Event(Event::Drained));
+        }
+        self.flush();
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.parts.listener.accept() {
+            if self.control.is_some() {
+                warn!("a second control plane wants to attach and is refused; only one may be attached");
+                continue;
+            }
+            if let Err(error) = stream.set_nonblocking(true) {
+                warn!(%error, "cannot use a connection to the contract socket");
+                continue;
+            }
+            self.alone_since = None;
+            self.control =
+                Some(Control { stream, reader: FrameReader::default(), greeted: false, unsent: Vec::new() });
+        }
+    }
+
+    /// Reads what control has to say.
+    fn serve(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        if let Err(why) = control.receive() {
+            return self.detach(&why);
+        }
+        loop {
+            let Some(control) = &mut self.control else { return };
+            match control.reader.next::<ToDataplane>() {
+                Ok(Some(ToDataplane::Hello(hello))) if hello.version == VERSION => self.greet(),
+                Ok(Some(ToDataplane::Hello(hello))) => {
+                    return self.detach(&format!("it speaks contract version {}, we {VERSION}", hello.version));
+                }
+                Ok(Some(ToDataplane::Order(order))) if control.greeted => self.order(order),
+                Ok(Some(ToDataplane::Order(_))) => return self.detach("it gave an order before its hello"),
+                Ok(None) => return,
+                Err(error) => return self.detach(&frame_error(&error)),
+            }
+        }
+    }
+
+    /// Both sides have said hello: control learns what is alive.
+    fn greet(&mut self) {
+        self.parts.registry.attach();
+        let hello = DataplaneHello {
+            version: VERSION,
+            generation: self.parts.generation,
+            process_id: std::process::id(),
+            workers: self.parts.registry.hellos(),
+            fingerprint: self.parts.fingerprint.clone(),
+        };
+        let snapshot = self.parts.registry.snapshot();
+        info!(legs = snapshot.legs.len(), "control attached");
+        if let Some(control) = &mut self.control {
+            control.greeted = true;
+        }
+        self.say(&ToControl::Hello(hello));
+        self.say(&ToControl::Snapshot(snapshot));
+    }
+
+    fn order(&mut self, order: Order) {
+        self.stopping |= order.command == Command::ShutDown;
+        if let Some(answer) = self.parts.registry.command(order) {
+            self.say(&ToControl::Answer(answer));
+        }
+    }
+
+    fn take_notes(&mut self) {
+        for worker in 0..self.parts.notes.len() {
+            for _ in 0..NOTES_PER_ROUND_MAX {
+                let Ok(note) = self.parts.notes[worker].pop() else { break };
+                self.take_note(worker, note);
+            }
+            if !self.parts.notes[worker].is_empty() {
+                self.parts.sleeper.waker().wake();
+            }
+        }
+    }
+
+    fn take_note(&mut self, worker: usize, note: WorkerNote) {
+        match note {
+            WorkerNote::Answered(answered) => {
+                if let Some(answer) = self.parts.registry.answered(worker, answered) {
+                    self.say(&ToControl::Answer(answer));
+                }
+            }
+            WorkerNote::Happened(event) => {
+                self.parts.registry.note(&event);
+                self.say(&ToControl::Event(event));
+            }
+            WorkerNote::Lost => {
+                let (answers, event) = self.parts.registry.lost(worker);
+                warn!(worker, "a worker was lost and begins anew");
+                answers.into_iter().for_each(|answer| self.say(&ToControl::Answer(answer)));
+                self.say(&ToControl::Event(event));
+            }
+            WorkerNote::Stopped => self.workers_left -= 1,
+        }
+    }
+
+    /// Queues a frame for control, if one is attached and greeted.
+    fn say(&mut self, frame: &ToControl) {
+        let Some(control) = self.control.as_mut().filter(|control| control.greeted) else { return };
+        encode(frame, &mut control.unsent);
+        if control.unsent.len() > UNREAD_BYTES_MAX {
+            self.detach("it does not read what it is told");
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(Err(why)) = self.control.as_mut().map(Control::send) {
+            self.detach(&why);
+        }
+    }
+
+    fn detach(&mut self, why: &str) {
+        info!(why, "control detached; media goes on");
+        self.control = None;
+        self.alone_since = Some(Instant::now());
+    }
+
+    fn grace_left(&self) -> Option<Duration> {
+        let since = self.alone_since.filter(|_| !self.parts.registry.is_empty())?;
+        Some(self.parts.grace.saturating_sub(since.elapsed()).max(Duration::from_millis(10)))
+    }
+
+    fn end_grace(&mut self) {
+        if self.alone_since.is_some_and(|since| since.elapsed() >= self.parts.grace) && !self.parts.registry.is_empty()
+        {
+            warn!("no control plane came back in time; closing all legs");
+            self.parts.registry.close_all();
+        }
+    }
+}
+
+impl Control {
+    fn watched(&self) -> Watched {
+        Watched { fd: self.stream.as_raw_fd(), writing: !self.unsent.is_empty(), ready: false }
+    }
+
+    fn receive(&mut self) -> Result<(), String> {
+        let mut chunk = [0; 64 << 10];
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err("it closed the connection".into()),
+                Ok(bytes) => self.reader.push(&chunk[..bytes]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    fn send(&mut self) -> Result<(), String> {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            match self.stream.write(&self.unsent[sent..]) {
+                Ok(bytes) => sent += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        self.unsent.drain(..sent);
+        Ok(())
+    }
+}
+
+fn frame_error(error: &FrameError) -> String {
+    format!("it sent something that is no frame: {error}")
+}

@@ -1,0 +1,97 @@
+//! The worker's side of the lobby: DTLS goes there, handshake answers and keys come back.
+//!
+//! Input: DTLS packets of a batch whose source an ICE check has validated; the lobby's admissions. Output: knocks for the
+//! lobby, datagrams for the peer, keys in the leg. Owns nothing. Does not look into DTLS.
+
+use crate::batch::{Disposition, PacketBatch};
+use crate::counters::Counters;
+use crate::leg::{Keys, Leg, LegHandle};
+use crate::legs::LegTable;
+use crate::links::Links;
+use crate::queues::{Admission, Datagram};
+use crate::stages::DTLS;
+use crosspoint_contract::{DropReason, Event, LegFailure, LegState};
+use crosspoint_wire::Nanos;
+
+/// Admissions taken in one turn: half a batch, so that timers find room too.
+const ADMISSIONS_PER_TURN_MAX: usize = 64;
+
+/// Hands the batch's DTLS to the lobby.
+pub fn pass_dtls(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, counters: &Counters) {
+    for i in 0..batch.len() {
+        if !batch.packet(i).awaits(DTLS) {
+            continue;
+        }
+        let Some(leg) = legs.get_mut(batch.packet(i).leg) else { continue };
+        if leg.knocks_left > 0 && links.knock(leg.handle(), batch.bytes(i)) {
+            leg.knocks_left -= 1;
+            batch.packet_mut(i).disposition = Disposition::Taken;
+        } else {
+            leg.figures.packets_dropped += 1;
+            batch.drop_packet(i, DropReason::DtlsOverflow, counters);
+        }
+    }
+}
+
+/// Takes what the lobby has for this worker; packets for peers join the batch, ready to be sent.
+pub fn admit(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, now: Nanos, counters: &Counters) {
+    for _ in 0..ADMISSIONS_PER_TURN_MAX {
+        let Ok(admission) = links.ends.from_lobby.pop() else { return };
+        match admission {
+            Admission::Datagram { leg, datagram } => send_datagram(batch, legs, leg, &datagram, counters),
+            Admission::Keys { leg, keys } => install(legs, leg, keys, now, links, counters),
+            Admission::Failed { leg, why } => {
+                if let Some(leg) = legs.of(leg) {
+                    fail(leg, why, links, counters);
+                }
+            }
+        }
+    }
+}
+
+fn send_datagram(
+    batch: &mut PacketBatch,
+    legs: &mut LegTable,
+    leg: LegHandle,
+    datagram: &Datagram,
+    counters: &Counters,
+) {
+    let Some(remote) = legs.of(leg).filter(|leg| leg.remote_addr().is_some()).map(|leg| leg.remote) else {
+        return counters.drop_packet(DropReason::DtlsUnexpected);
+    };
+    let Some(i) = batch.push_new(remote) else { return counters.drop_packet(DropReason::SendExhausted) };
+    let bytes = datagram.bytes();
+    batch.buffer_mut(i)[..bytes.len()].copy_from_slice(bytes);
+    batch.set_len(i, bytes.len());
+    batch.packet_mut(i).disposition = Disposition::Send;
+}
+
+/// The leg has keys: it is connected.
+pub fn install(
+    legs: &mut LegTable,
+    leg: LegHandle,
+    keys: Box<Keys>,
+    now: Nanos,
+    links: &mut Links,
+    counters: &Counters,
+) {
+    let Some(leg) = legs.of(leg).filter(|leg| leg.state == LegState::Opening) else { return };
+    let Some(remote_addr) = leg.remote_addr() else { return };
+    let suite = keys.suite;
+    leg.suite = Some(suite);
+    leg.keys = Some(keys);
+    leg.state = LegState::Connected;
+    leg.last_heard = now;
+    leg.deadlines.connect = None;
+    leg.next_due = now;
+    links.event(Event::LegConnected { leg: leg.id, remote_addr, suite }, counters);
+}
+
+/// The leg will not carry media again; said once.
+pub fn fail(leg: &mut Leg, why: LegFailure, links: &mut Links, counters: &Counters) {
+    if leg.failure.is_none() {
+        leg.failure = Some(why);
+        leg.state = LegState::Failed;
+        links.event(Event::LegFailed { leg: leg.id, why }, counters);
+    }
+}

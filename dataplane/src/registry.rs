@@ -1,0 +1,564 @@
+//! What the link thread knows of every leg and bridge: the strings, the worker, and what control was told.
+//!
+//! Input: control's commands, workers' answers and events. Output: orders for workers and the lobby, answers for control,
+//! snapshots. Owns the slots of all workers, which it alone gives out, and the queue of answers awaited from each.
+//! Does no IO of its own; does not touch packets or keys.
+//!
+//! ```text
+//!   Command --> leg record --> WorkerOrder --> worker --> Answered --> awaited queue --> Answer
+//!                    '--> LobbyOrder (fingerprint and role, or forget)
+//! ```
+//!
+//! A worker answers its orders in order, so the n-th answer belongs to the n-th entry of its queue, and commands for one
+//! leg are answered in order. A command that changes nothing sends an `Echo`, to keep its answer in its place.
+
+use crate::affinity::thread_busy_ns;
+use crate::bell::Bell;
+use crate::counters::Counters;
+use crate::io::Waker;
+use crate::leg::{Description, Leg, LegHandle, LegSeed, MidExtension, Slot};
+use crate::lobby::LobbyPage;
+use crate::queues::{Answered, DigitText, LobbyOrder, WorkerOrder};
+use crate::random;
+use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, FORMATS_PER_LEG_MAX};
+use crosspoint_contract::{
+    Answer, BridgeId, BridgeSnapshot, CallKey, Codec, Command, CommandId, Done, Event, Fingerprint, Format,
+    IceCredentials, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused,
+    RemoteDescription, Snapshot, WorkerCounters, WorkerHello, WorkerId,
+};
+use crosspoint_wire::ice_lite::Credentials;
+use rtrb::Producer;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One worker as the link thread sees it.
+pub struct Seat {
+    pub hello: WorkerHello,
+    pub bell: Bell,
+    pub counters: Arc<Counters>,
+    pub thread_id: i32,
+    orders: Producer<WorkerOrder>,
+    free: Vec<Slot>,
+    awaited: VecDeque<Awaited>,
+}
+
+impl Seat {
+    pub fn new(
+        hello: WorkerHello,
+        bell: Bell,
+        counters: Arc<Counters>,
+        thread_id: i32,
+        orders: Producer<WorkerOrder>,
+        legs_max: usize,
+    ) -> Self {
+        let free = (0..legs_max as Slot).rev().collect();
+        Seat { hello, bell, counters, thread_id, orders, free, awaited: VecDeque::new() }
+    }
+}
+
+/// An order that its worker has not answered.
+struct Awaited {
+    /// Whom to answer; nobody when the order was our own.
+    command: Option<(Attachment, CommandId)>,
+    reply: Reply,
+}
+
+/// What to answer when the worker says that it is done.
+enum Reply {
+    Ok,
+    Opened(Box<LocalDescription>),
+    Report,
+    Closed(LegId),
+    Refused(Refused),
+}
+
+/// Counts the control planes that have attached: an answer goes to the one that asked, or to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attachment(pub u64);
+
+struct LegRecord {
+    handle: LegHandle,
+    worker: usize,
+    call: CallKey,
+    state: LegState,
+    local: LocalDescription,
+    remote: Option<RemoteDescription>,
+    bridge: Option<BridgeId>,
+    report: LegReport,
+    /// Number of the last ICE restart.
+    restart: u32,
+    /// The last digits that were sent: the same command again does not send them again.
+    digits: Option<(Attachment, CommandId)>,
+    closing: bool,
+}
+
+pub struct Registry {
+    seats: Vec<Seat>,
+    legs: BTreeMap<LegId, LegRecord>,
+    bridges: BTreeMap<BridgeId, [LegId; 2]>,
+    /// Worker of each call that has legs, and how many.
+    calls: HashMap<CallKey, (usize, usize)>,
+    lobby: Producer<LobbyOrder>,
+    lobby_waker: Waker,
+    lobby_page: Arc<LobbyPage>,
+    fingerprint: Fingerprint,
+    draining: bool,
+    started: Instant,
+    attachment: Attachment,
+}
+
+type Result<T> = std::result::Result<T, Refused>;
+
+impl Registry {
+    pub fn new(
+        seats: Vec<Seat>,
+        lobby: Producer<LobbyOrder>,
+        lobby_waker: Waker,
+        lobby_page: Arc<LobbyPage>,
+        fingerprint: Fingerprint,
+    ) -> Self {
+        let mut registry = Registry {
+            seats,
+            legs: BTreeMap::new(),
+            bridges: BTreeMap::new(),
+            calls: HashMap::new(),
+            lobby,
+            lobby_waker,
+            lobby_page,
+            fingerprint,
+            draining: false,
+            started: Instant::now(),
+            attachment: Attachment(0),
+        };
+        for worker in 0..registry.seats.len() {
+            registry.send_unanswered(worker, WorkerOrder::Begin);
+        }
+        registry
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.legs.is_empty()
+    }
+
+    pub fn hellos(&self) -> Vec<WorkerHello> {
+        self.seats.iter().map(|seat| seat.hello.clone()).collect()
+    }
+
+    /// A control plane has attached: earlier commands are answered to nobody.
+    pub fn attach(&mut self) -> Attachment {
+        self.attachment.0 += 1;
+        self.draining = false;
+        self.attachment
+    }
+
+    /// Everything alive.
+    pub fn snapshot(&self) -> Snapshot {
+        let legs = self.legs.values().filter(|leg| !leg.closing).map(LegRecord::snapshot).collect();
+        let bridges = self.bridges.iter().map(|(&bridge, legs)| BridgeSnapshot { bridge, legs: legs.to_vec() });
+        Snapshot { legs, bridges: bridges.collect() }
+    }
+
+    /// Carries out a command, or refuses it. Nothing when a worker has to answer first.
+    pub fn command(&mut self, order: Order) -> Option<Answer> {
+        let Order { id, command } = order;
+        let asked = Some((self.attachment, id));
+        let result = match command {
+            Command::OpenLeg { leg, call, .. } => self.open(asked, leg, call),
+            Command::SetRemote { leg, remote } => self.set_remote(asked, leg, remote),
+            Command::RestartIce { leg, restart } => self.restart_ice(asked, leg, restart),
+            Command::Bridge { bridge, legs } => self.bridge(asked, bridge, legs),
+            Command::Unbridge { bridge } => self.unbridge(asked, bridge),
+            Command::SendDigits { leg, digits } => self.send_digits(asked, leg, &digits),
+            Command::ReadLeg { leg } => self.known(leg).and_then(|(worker, handle)| {
+                self.send(worker, WorkerOrder::Read(handle), asked, Reply::Report)
+            }),
+            Command::CloseLeg { leg } => match self.close(asked, leg) {
+                Err(Refused::UnknownLeg(_)) => return Some(answer(id, Ok(Done::Report(LegReport::default())))),
+                result => result,
+            },
+            Command::ReadCounters => return Some(answer(id, Ok(self.read_counters()))),
+            Command::Drain => {
+                self.draining = true;
+                return Some(answer(id, Ok(Done::Ok)));
+            }
+            Command::ShutDown => return Some(answer(id, Ok(Done::Ok))),
+        };
+        result.err().map(|refused| answer(id, Err(refused)))
+    }
+
+    fn open(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, call: CallKey) -> Result<()> {
+        if let Some(record) = self.legs.get(&leg) {
+            let (worker, local) = (record.worker, Box::new(record.local.clone()));
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Opened(local));
+        }
+        if self.draining {
+            return Err(Refused::Draining);
+        }
+        let worker = self.place(call)?;
+        let seat = &mut self.seats[worker];
+        let slot = *seat.free.last().ok_or(Refused::LegsExhausted)?;
+        let local = local_description(&seat.hello, &self.fingerprint);
+        let handle = LegHandle { slot, leg };
+        let opened = Leg::new(seed(handle, &local));
+        self.send(worker, WorkerOrder::Open(opened), asked, Reply::Opened(Box::new(local.clone())))?;
+        self.seats[worker].free.pop();
+        self.calls.entry(call).or_insert((worker, 0)).1 += 1;
+        self.legs.insert(leg, LegRecord::new(handle, worker, call, local));
+        Ok(())
+    }
+
+    /// The worker of the call's other legs, or the one with the fewest legs.
+    fn place(&self, call: CallKey) -> Result<usize> {
+        if let Some(&(worker, _)) = self.calls.get(&call) {
+            return Ok(worker);
+        }
+        let roomiest = (0..self.seats.len()).max_by_key(|&worker| (self.seats[worker].free.len(), usize::MAX - worker));
+        roomiest.ok_or(Refused::LegsExhausted)
+    }
+
+    fn set_remote(
+        &mut self,
+        asked: Option<(Attachment, CommandId)>,
+        leg: LegId,
+        remote: RemoteDescription,
+    ) -> Result<()> {
+        let (worker, handle) = self.known(leg)?;
+        let Some(description) = description(&remote) else {
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::TooManyFormats));
+        };
+        self.send(worker, WorkerOrder::Describe { leg: handle, description: Box::new(description) }, asked, Reply::Ok)?;
+        self.tell_lobby(LobbyOrder::Expect {
+            worker: WorkerId(worker as u16),
+            leg: handle,
+            role: remote.our_dtls_role,
+            fingerprint: remote.fingerprint.clone(),
+        });
+        if let Some(record) = self.legs.get_mut(&leg) {
+            record.remote = Some(remote);
+        }
+        Ok(())
+    }
+
+    fn restart_ice(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, restart: u32) -> Result<()> {
+        let (worker, handle) = self.known(leg)?;
+        let record = self.legs.get_mut(&leg).ok_or(Refused::UnknownLeg(leg))?;
+        let mut local = record.local.clone();
+        if record.restart == restart {
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Opened(Box::new(local)));
+        }
+        local.ice = random::ice_credentials();
+        let order = WorkerOrder::RestartIce { leg: handle, ice: credentials(&local.ice) };
+        self.send(worker, order, asked, Reply::Opened(Box::new(local.clone())))?;
+        if let Some(record) = self.legs.get_mut(&leg) {
+            (record.local, record.restart) = (local, restart);
+        }
+        Ok(())
+    }
+
+    fn bridge(&mut self, asked: Option<(Attachment, CommandId)>, bridge: BridgeId, legs: [LegId; 2]) -> Result<()> {
+        let (worker, first) = self.known(legs[0])?;
+        let (other_worker, second) = self.known(legs[1])?;
+        if worker != other_worker {
+            return Err(Refused::OtherWorker(legs[1]));
+        }
+        self.send(worker, WorkerOrder::Join([first, second]), asked, Reply::Ok)?;
+        legs.iter().for_each(|&leg| self.leave_bridge(leg));
+        self.leave_bridge_of(bridge);
+        self.bridges.insert(bridge, legs);
+        for leg in legs {
+            if let Some(record) = self.legs.get_mut(&leg) {
+                record.bridge = Some(bridge);
+            }
+        }
+        Ok(())
+    }
+
+    fn unbridge(&mut self, asked: Option<(Attachment, CommandId)>, bridge: BridgeId) -> Result<()> {
+        let legs = *self.bridges.get(&bridge).ok_or(Refused::UnknownBridge(bridge))?;
+        let (worker, first) = self.known(legs[0])?;
+        let (_, second) = self.known(legs[1])?;
+        self.send(worker, WorkerOrder::Part([first, second]), asked, Reply::Ok)?;
+        self.leave_bridge_of(bridge);
+        Ok(())
+    }
+
+    fn send_digits(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, digits: &str) -> Result<()> {
+        let (worker, handle) = self.known(leg)?;
+        let Some(digits) = DigitText::new(digits) else {
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::BadDigits));
+        };
+        let record = self.legs.get_mut(&leg).ok_or(Refused::UnknownLeg(leg))?;
+        let takes_events = record.remote.as_ref().is_some_and(|remote| takes_telephone_events(&remote.formats));
+        if !takes_events {
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::NoTelephoneEvent(leg)));
+        }
+        if asked.is_some() && record.digits == asked {
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Ok);
+        }
+        record.digits = asked;
+        self.send(worker, WorkerOrder::SendDigits { leg: handle, digits }, asked, Reply::Ok)
+    }
+
+    fn close(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId) -> Result<()> {
+        let (worker, handle) = self.known(leg)?;
+        self.send(worker, WorkerOrder::Close(handle), asked, Reply::Closed(leg))?;
+        self.tell_lobby(LobbyOrder::Forget { leg });
+        self.leave_bridge(leg);
+        if let Some(record) = self.legs.get_mut(&leg) {
+            record.closing = true;
+        }
+        Ok(())
+    }
+
+    /// Closes every leg: nobody has looked after them for too long.
+    pub fn close_all(&mut self) {
+        let legs: Vec<LegId> = self.legs.keys().copied().collect();
+        for leg in legs {
+            // A full queue leaves the leg for the next call of this.
+            let _ = self.close(None, leg);
+        }
+    }
+
+    /// A worker answered the oldest order it had not answered.
+    pub fn answered(&mut self, worker: usize, answered: Answered) -> Option<Answer> {
+        let awaited = self.seats[worker].awaited.pop_front()?;
+        if let Reply::Closed(leg) = awaited.reply {
+            self.forget(leg);
+        }
+        let (attachment, id) = awaited.command?;
+        if attachment != self.attachment {
+            return None;
+        }
+        let result = answered.result.and_then(|report| match awaited.reply {
+            Reply::Ok => Ok(Done::Ok),
+            Reply::Opened(local) => Ok(Done::Opened(*local)),
+            Reply::Report | Reply::Closed(_) => Ok(Done::Report(report.unwrap_or_default())),
+            Reply::Refused(refused) => Err(refused),
+        });
+        Some(answer(id, result))
+    }
+
+    /// Keeps what an event says, for snapshots.
+    pub fn note(&mut self, event: &Event) {
+        match event {
+            Event::LegConnected { leg, .. } => self.set_state(*leg, LegState::Connected),
+            Event::LegFailed { leg, .. } => self.set_state(*leg, LegState::Failed),
+            Event::LegReported { leg, report } => {
+                if let Some(record) = self.legs.get_mut(leg) {
+                    record.report = report.clone();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A worker was lost: its legs are gone, its orders are refused, its successor begins empty.
+    pub fn lost(&mut self, worker: usize) -> (Vec<Answer>, Event) {
+        let id = WorkerId(worker as u16);
+        let awaited = std::mem::take(&mut self.seats[worker].awaited);
+        let answers = awaited
+            .into_iter()
+            .filter_map(|awaited| awaited.command)
+            .filter(|(attachment, _)| *attachment == self.attachment)
+            .map(|(_, command)| answer(command, Err(Refused::WorkerLost(id))))
+            .collect();
+        let legs: Vec<LegId> =
+            self.legs.iter().filter(|(_, record)| record.worker == worker).map(|(&leg, _)| leg).collect();
+        for &leg in &legs {
+            self.tell_lobby(LobbyOrder::Forget { leg });
+            self.leave_bridge(leg);
+            self.forget(leg);
+        }
+        self.send_unanswered(worker, WorkerOrder::Begin);
+        (answers, Event::WorkerLost { worker: id, legs })
+    }
+
+    /// True once, when the last leg has gone after `Drain`.
+    pub fn has_drained(&mut self) -> bool {
+        self.draining && self.legs.is_empty() && {
+            self.draining = false;
+            true
+        }
+    }
+
+    /// Tells all workers to say goodbye and end, and the lobby to end.
+    pub fn stop(&mut self) {
+        for worker in 0..self.seats.len() {
+            self.send_unanswered(worker, WorkerOrder::Stop);
+        }
+        self.tell_lobby(LobbyOrder::Stop);
+    }
+
+    fn known(&self, leg: LegId) -> Result<(usize, LegHandle)> {
+        let record = self.legs.get(&leg).filter(|record| !record.closing).ok_or(Refused::UnknownLeg(leg))?;
+        Ok((record.worker, record.handle))
+    }
+
+    fn set_state(&mut self, leg: LegId, state: LegState) {
+        if let Some(record) = self.legs.get_mut(&leg) {
+            record.state = state;
+        }
+    }
+
+    fn leave_bridge(&mut self, leg: LegId) {
+        if let Some(bridge) = self.legs.get(&leg).and_then(|record| record.bridge) {
+            self.leave_bridge_of(bridge);
+        }
+    }
+
+    fn leave_bridge_of(&mut self, bridge: BridgeId) {
+        for leg in self.bridges.remove(&bridge).into_iter().flatten() {
+            if let Some(record) = self.legs.get_mut(&leg) {
+                record.bridge = None;
+            }
+        }
+    }
+
+    /// The leg is out of its worker: its slot may be given out again.
+    fn forget(&mut self, leg: LegId) {
+        let Some(record) = self.legs.remove(&leg) else { return };
+        self.seats[record.worker].free.push(record.handle.slot);
+        if let Some((_, legs)) = self.calls.get_mut(&record.call) {
+            *legs -= 1;
+            if *legs == 0 {
+                self.calls.remove(&record.call);
+            }
+        }
+    }
+
+    /// Queues an order whose answer becomes `reply`.
+    fn send(
+        &mut self,
+        worker: usize,
+        order: WorkerOrder,
+        command: Option<(Attachment, CommandId)>,
+        reply: Reply,
+    ) -> Result<()> {
+        let seat = &mut self.seats[worker];
+        seat.orders.push(order).map_err(|_| Refused::Busy(WorkerId(worker as u16)))?;
+        seat.awaited.push_back(Awaited { command, reply });
+        seat.bell.wake();
+        Ok(())
+    }
+
+    fn send_unanswered(&mut self, worker: usize, mut order: WorkerOrder) {
+        let seat = &mut self.seats[worker];
+        // It must arrive; a worker that lives makes room within a turn.
+        while let Err(rtrb::PushError::Full(back)) = seat.orders.push(order) {
+            order = back;
+            seat.bell.wake();
+            std::thread::yield_now();
+        }
+        seat.bell.wake();
+    }
+
+    fn tell_lobby(&mut self, mut order: LobbyOrder) {
+        while let Err(rtrb::PushError::Full(back)) = self.lobby.push(order) {
+            order = back;
+            self.lobby_waker.wake();
+            std::thread::yield_now();
+        }
+        self.lobby_waker.wake();
+    }
+
+    fn read_counters(&self) -> Done {
+        let elapsed_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let workers = self.seats.iter().enumerate().map(|(worker, seat)| WorkerCounters {
+            busy_ns: thread_busy_ns(seat.thread_id),
+            elapsed_ns,
+            legs_connected: self.connected_on(worker),
+            commands_queued: (CONTROL_TO_WORKER_MAX - seat.orders.slots()) as u32,
+            ..seat.counters.read(seat.hello.worker)
+        });
+        Done::Counters { workers: workers.collect(), lobby: self.lobby_page.read() }
+    }
+
+    fn connected_on(&self, worker: usize) -> u32 {
+        let connected = |leg: &&LegRecord| leg.worker == worker && leg.state == LegState::Connected;
+        self.legs.values().filter(connected).count() as u32
+    }
+}
+
+impl LegRecord {
+    fn new(handle: LegHandle, worker: usize, call: CallKey, local: LocalDescription) -> Self {
+        LegRecord {
+            handle,
+            worker,
+            call,
+            state: LegState::Opening,
+            local,
+            remote: None,
+            bridge: None,
+            report: LegReport::default(),
+            restart: 0,
+            digits: None,
+            closing: false,
+        }
+    }
+
+    fn snapshot(&self) -> LegSnapshot {
+        LegSnapshot {
+            leg: self.handle.leg,
+            call: self.call,
+            state: self.state,
+            local: self.local.clone(),
+            remote: self.remote.clone(),
+            bridge: self.bridge,
+            report: self.report.clone(),
+        }
+    }
+}
+
+fn answer(id: CommandId, result: Result<Done>) -> Answer {
+    Answer { id, result }
+}
+
+fn local_description(worker: &WorkerHello, fingerprint: &Fingerprint) -> LocalDescription {
+    let ssrc = random::ssrc();
+    LocalDescription {
+        ice: random::ice_credentials(),
+        fingerprint: fingerprint.clone(),
+        candidates: vec![worker.addr],
+        ssrc,
+        // RFC 3550 §8.1: SSRCs of one session differ.
+        video_ssrc: Some(random::ssrc()).filter(|&video| video != ssrc).unwrap_or(!ssrc),
+        cname: random::cname(),
+        worker: worker.worker,
+    }
+}
+
+fn seed(handle: LegHandle, local: &LocalDescription) -> LegSeed {
+    LegSeed {
+        handle,
+        ice: credentials(&local.ice),
+        audio_ssrc: local.ssrc,
+        video_ssrc: local.video_ssrc,
+        first_sequence_number: random::first_sequence_number(),
+        first_timestamp: random::ssrc(),
+        cname: local.cname.clone().into(),
+    }
+}
+
+fn credentials(ice: &IceCredentials) -> Credentials {
+    Credentials { ufrag: ice.ufrag.clone(), pwd: ice.pwd.clone() }
+}
+
+fn takes_telephone_events(formats: &[Format]) -> bool {
+    formats.iter().any(|format| format.codec == Codec::TelephoneEvent)
+}
+
+/// The part of a description that the worker needs; nothing when it has too many formats.
+fn description(remote: &RemoteDescription) -> Option<Description> {
+    const UNUSED: Format = Format { payload_type: 0, codec: Codec::Pcmu, clock_rate_hz: 0, channels: 0 };
+    let mut formats = [UNUSED; FORMATS_PER_LEG_MAX];
+    formats.get_mut(..remote.formats.len())?.copy_from_slice(&remote.formats);
+    Some(Description {
+        formats,
+        formats_len: remote.formats.len(),
+        direction: remote.direction,
+        mid: remote.mid_extension.as_ref().and_then(|(id, mid)| MidExtension::new(*id, mid)),
+        ice: Some(credentials(&remote.ice)),
+    })
+}
+

@@ -1,0 +1,59 @@
+//! Encrypts and authenticates what leaves, in place (RFC 3711, RFC 7714).
+//!
+//! Input: clear RTP and RTCP whose `Packet::leg` is the receiver. Output: packets marked to be sent, or dropped. Owns
+//! nothing: contexts are the leg's.
+
+use crate::batch::{Disposition, PacketBatch};
+use crate::counters::Counters;
+use crate::leg::Leg;
+use crate::legs::LegTable;
+use crate::stages::{RTCP, RTP};
+use crate::suites::BySuite;
+use crosspoint_contract::DropReason;
+use crosspoint_wire::srtp::SrtpError;
+
+pub fn protect(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters) {
+    for i in group(batch, legs, counters).iter() {
+        let Some(leg) = legs.get_mut(batch.packet(i).leg) else { continue };
+        match protect_one(batch, i, leg) {
+            Ok(len) => {
+                batch.set_len(i, len);
+                batch.packet_mut(i).disposition = Disposition::Send;
+            }
+            Err(reason) => {
+                leg.figures.packets_dropped += 1;
+                batch.drop_packet(i, reason, counters);
+            }
+        }
+    }
+}
+
+/// Drops what no key can close, sorts the rest by suite.
+fn group(batch: &mut PacketBatch, legs: &LegTable, counters: &Counters) -> BySuite {
+    let mut by_suite = BySuite::new();
+    for i in 0..batch.len() {
+        let packet = batch.packet(i);
+        if !packet.awaits(RTP) && !packet.awaits(RTCP) {
+            continue;
+        }
+        match legs.get(packet.leg).and_then(|leg| leg.suite) {
+            Some(suite) => by_suite.push(suite, i),
+            None => batch.drop_packet(i, DropReason::OtherLegNotReady, counters),
+        }
+    }
+    by_suite
+}
+
+#[inline]
+fn protect_one(batch: &mut PacketBatch, i: usize, leg: &mut Leg) -> Result<usize, DropReason> {
+    let keys = leg.keys.as_mut().ok_or(DropReason::OtherLegNotReady)?;
+    let (packet, room) = batch.split_mut(i);
+    let result = match packet.kind {
+        RTP => keys.sender.protect_rtp(room, packet.len()),
+        _ => keys.sender.protect_rtcp(room, packet.len()),
+    };
+    result.map_err(|error| match error {
+        SrtpError::Exhausted => DropReason::SrtpExhausted,
+        SrtpError::Malformed | SrtpError::Unauthentic | SrtpError::Replayed => DropReason::SrtpMalformed,
+    })
+}

@@ -1,0 +1,68 @@
+//! Takes in what an authentic RTP packet says about its stream and its sender.
+//!
+//! Input: RTP in the clear. Output: reception statistics, signs of life, digits heard, as events where control should
+//! know. Owns nothing. Does not decide where the packet goes; drops only what its leg's description does not name.
+
+use crate::batch::PacketBatch;
+use crate::clock;
+use crate::counters::Counters;
+use crate::leg::Leg;
+use crate::legs::LegTable;
+use crate::links::Links;
+use crate::stages::RTP;
+use crosspoint_contract::{DropReason, Event};
+use crosspoint_wire::Nanos;
+use crosspoint_wire::rtp::RtpHeader;
+
+pub fn receive(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, counters: &Counters) {
+    let now = clock::of(batch);
+    for i in 0..batch.len() {
+        if !batch.packet(i).awaits(RTP) {
+            continue;
+        }
+        let Some(leg) = legs.get_mut(batch.packet(i).leg) else { continue };
+        if let Err(reason) = receive_one(leg, batch.bytes(i), now, links, counters) {
+            leg.figures.packets_dropped += 1;
+            batch.drop_packet(i, reason, counters);
+        }
+    }
+}
+
+#[inline]
+fn receive_one(
+    leg: &mut Leg,
+    packet: &[u8],
+    now: Nanos,
+    links: &mut Links,
+    counters: &Counters,
+) -> Result<(), DropReason> {
+    let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
+    heard(leg, header.payload_len, now, links, counters);
+    let payload_type = leg.payload_types[usize::from(header.payload_type & 0x7f)];
+    if !payload_type.is_known() {
+        return Err(DropReason::PayloadTypeUnknown);
+    }
+    let stream = leg.stream(header.ssrc);
+    stream.last_heard = now;
+    stream.video = payload_type.is_video();
+    stream.clock_rate_hz = payload_type.clock_rate_hz();
+    stream.reception.on_packet(header.sequence_number, header.timestamp, now, stream.clock_rate_hz);
+    if payload_type.is_telephone_event()
+        && let Some(digit) = leg.digits_heard.on_packet(&header, header.payload(packet))
+    {
+        links.event(Event::DigitHeard { leg: leg.id, digit }, counters);
+    }
+    Ok(())
+}
+
+/// The peer is alive: it sent something that only it can send.
+#[inline]
+fn heard(leg: &mut Leg, payload_bytes: usize, now: Nanos, links: &mut Links, counters: &Counters) {
+    leg.last_heard = now;
+    leg.figures.packets_received += 1;
+    leg.figures.payload_bytes_received += payload_bytes as u64;
+    if leg.silent {
+        leg.silent = false;
+        links.event(Event::LegHeard { leg: leg.id }, counters);
+    }
+}

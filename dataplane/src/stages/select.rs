@@ -1,0 +1,64 @@
+//! Chooses where a packet goes: the other leg of the bridge, and the payload type its peer knows the format by.
+//!
+//! Input: authentic RTP of a known payload type. Output: `Packet::leg` and `Packet::remote` are the other leg's, and the
+//! payload type is the other's. Owns nothing. Does not touch stream state: a packet that is dropped here leaves no
+//! gap behind it.
+
+use crate::batch::PacketBatch;
+use crate::counters::Counters;
+use crate::io::Remote;
+use crate::leg::{Leg, NO_SLOT, Slot, UNMAPPED};
+use crate::legs::LegTable;
+use crate::stages::RTP;
+use crosspoint_contract::{DropReason, LegFailure};
+use crosspoint_wire::rtp;
+
+pub fn select(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters) {
+    for i in 0..batch.len() {
+        if !batch.packet(i).awaits(RTP) {
+            continue;
+        }
+        let Some(leg) = legs.get(batch.packet(i).leg) else { continue };
+        let payload_type = batch.bytes(i)[1] & 0x7f;
+        match choose(legs, leg, payload_type) {
+            Ok(choice) => {
+                rtp::set_payload_type(batch.bytes_mut(i), choice.payload_type);
+                let packet = batch.packet_mut(i);
+                (packet.leg, packet.remote) = (choice.leg, choice.remote);
+            }
+            Err(reason) => {
+                if let Some(leg) = legs.get_mut(batch.packet(i).leg) {
+                    leg.figures.packets_dropped += 1;
+                }
+                batch.drop_packet(i, reason, counters);
+            }
+        }
+    }
+}
+
+struct Choice {
+    leg: Slot,
+    remote: Remote,
+    payload_type: u8,
+}
+
+#[inline]
+fn choose(legs: &LegTable, leg: &Leg, payload_type: u8) -> Result<Choice, DropReason> {
+    if leg.other == NO_SLOT {
+        return Err(DropReason::Unbridged);
+    }
+    let other = legs.get(leg.other).ok_or(DropReason::Unbridged)?;
+    if !leg.may_receive() || !other.may_send() {
+        return Err(DropReason::DirectionForbids);
+    }
+    match other.failure {
+        Some(LegFailure::ConsentExpired) => return Err(DropReason::ConsentExpired),
+        Some(_) => return Err(DropReason::LegFailed),
+        None if !other.is_ready() => return Err(DropReason::OtherLegNotReady),
+        None => {}
+    }
+    match leg.outgoing_payload_types[usize::from(payload_type)] {
+        UNMAPPED => Err(DropReason::PayloadTypeUnmapped),
+        payload_type => Ok(Choice { leg: leg.other, remote: other.remote, payload_type }),
+    }
+}

@@ -1,0 +1,123 @@
+//! Answers STUN checks on the worker: they are cheap, and consent must not wait behind handshakes.
+//!
+//! Input: STUN packets of a batch. Output: the answer, written over the check and sent back; addresses that were
+//! validated, in the leg table. Owns nothing: each leg's ICE state is [`IceLite`]. Does not send checks: we are the lite
+//! side (RFC 8445 §2.5). RFC 8489, RFC 8445 §7.3, RFC 7675.
+
+use crate::batch::{Disposition, PacketBatch};
+use crate::clock;
+use crate::counters::Counters;
+use crate::io::Remote;
+use crate::leg::{Leg, Slot};
+use crate::legs::LegTable;
+use crate::links::Links;
+use crate::stages::STUN;
+use crosspoint_contract::{DropReason, Event, LegState};
+use crosspoint_wire::Nanos;
+use crosspoint_wire::ice_lite::{Outcome, PairChange, StunRefusal};
+use crosspoint_wire::stun::{BINDING, Class, Message};
+use std::net::SocketAddr;
+
+/// Longest answer: header, mapped address, error text, integrity, fingerprint.
+const REPLY_BYTES_MAX: usize = 256;
+
+pub fn answer_checks(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, counters: &Counters) {
+    let now = clock::of(batch);
+    for i in 0..batch.len() {
+        if !batch.packet(i).awaits(STUN) {
+            continue;
+        }
+        let source = SocketAddr::from(batch.packet(i).remote);
+        let mut reply = [0; REPLY_BYTES_MAX];
+        match check(batch.bytes(i), source, now, legs, &mut reply) {
+            Ok((slot, outcome)) => {
+                if let Some(change) = outcome.change {
+                    pair_changed(slot, change, now, legs, links, counters);
+                }
+                answer(batch, i, &reply, outcome, counters);
+            }
+            Err(reason) => batch.drop_packet(i, reason, counters),
+        }
+    }
+}
+
+/// Finds the leg that a check is for and lets its ICE state judge it.
+fn check(
+    bytes: &[u8],
+    source: SocketAddr,
+    now: Nanos,
+    legs: &mut LegTable,
+    reply: &mut [u8],
+) -> Result<(Slot, Outcome), DropReason> {
+    let message = Message::parse(bytes).map_err(|_| DropReason::StunMalformed)?;
+    if message.method() != BINDING || message.class() != Class::Request {
+        return Err(DropReason::StunUnexpected);
+    }
+    let (ufrag, _) = message.username().ok_or(DropReason::StunMalformed)?;
+    let slot = legs.slot_by_ufrag(ufrag).ok_or(DropReason::StunUnknownUser)?;
+    let leg = legs.get_mut(slot).ok_or(DropReason::StunUnknownUser)?;
+    if leg.failure.is_some() {
+        return Err(DropReason::LegFailed);
+    }
+    Ok((slot, leg.ice.handle(now, source, &message, reply)))
+}
+
+/// Writes the answer over the check; counts a refusal.
+fn answer(batch: &mut PacketBatch, i: usize, reply: &[u8], outcome: Outcome, counters: &Counters) {
+    match outcome.refused {
+        Some(refusal) => counters.drop_packet(drop_reason(refusal)),
+        None => counters.stun_checks_answered.add(1),
+    }
+    if outcome.reply_len == 0 {
+        batch.packet_mut(i).disposition = Disposition::Dropped;
+        return;
+    }
+    batch.buffer_mut(i)[..outcome.reply_len].copy_from_slice(&reply[..outcome.reply_len]);
+    batch.set_len(i, outcome.reply_len);
+    batch.packet_mut(i).disposition = Disposition::Send;
+}
+
+fn drop_reason(refusal: StunRefusal) -> DropReason {
+    match refusal {
+        StunRefusal::Malformed => DropReason::StunMalformed,
+        StunRefusal::UnknownUser => DropReason::StunUnknownUser,
+        StunRefusal::Unauthentic => DropReason::StunUnauthentic,
+        StunRefusal::RoleConflict | StunRefusal::Unexpected => DropReason::StunUnexpected,
+    }
+}
+
+/// A pair was validated or selected: packets from it belong to the leg, and the leg's packets go to the selected one.
+fn pair_changed(
+    slot: Slot,
+    change: PairChange,
+    now: Nanos,
+    legs: &mut LegTable,
+    links: &mut Links,
+    counters: &Counters,
+) {
+    let (PairChange::Validated(addr) | PairChange::Selected(addr)) = change;
+    if !legs.add_address(addr, slot) {
+        counters.drop_packet(DropReason::StunUnexpected);
+        return;
+    }
+    let Some(leg) = legs.get_mut(slot) else { return };
+    let first = leg.remote == Remote::UNSPECIFIED;
+    // Before the peer nominates a pair, DTLS has to be answered somewhere: on the first pair that works.
+    let addr = leg.ice.selected().unwrap_or(if first { addr } else { leg.remote.into() });
+    move_to(leg, addr, links, counters);
+    if first {
+        leg.next_due = now;
+        links.reachable(leg.handle());
+    }
+}
+
+fn move_to(leg: &mut Leg, addr: SocketAddr, links: &mut Links, counters: &Counters) {
+    let remote = Remote::from(addr);
+    if leg.remote == remote {
+        return;
+    }
+    leg.remote = remote;
+    if leg.state == LegState::Connected {
+        links.event(Event::LegMoved { leg: leg.id, remote_addr: addr }, counters);
+    }
+}

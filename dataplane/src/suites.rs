@@ -1,0 +1,42 @@
+//! Sorts the packets of a batch by SRTP suite, so that each suite's code runs over all its packets before the next.
+//!
+//! Input: packets as a stage meets them. Output: their indices by suite, in arrival order. Owns one index list a
+//! suite, on the stack. All packets of a leg have one suite, so grouping keeps the order within a leg.
+
+use crate::batch::BATCH_CAPACITY;
+use crosspoint_contract::SrtpSuite;
+
+pub const SUITES: usize = 5;
+
+const _: () = assert!(BATCH_CAPACITY <= u8::MAX as usize + 1);
+const _: () = assert!(SrtpSuite::AeadAes256Gcm as usize + 1 == SUITES);
+
+pub struct BySuite {
+    indices: [[u8; BATCH_CAPACITY]; SUITES],
+    lens: [usize; SUITES],
+}
+
+impl BySuite {
+    pub fn new() -> Self {
+        BySuite { indices: [[0; BATCH_CAPACITY]; SUITES], lens: [0; SUITES] }
+    }
+
+    #[inline]
+    pub fn push(&mut self, suite: SrtpSuite, i: usize) {
+        let len = &mut self.lens[suite as usize];
+        self.indices[suite as usize][*len] = i as u8;
+        *len += 1;
+    }
+
+    /// Indices of the packets, suite after suite.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.indices.iter().zip(self.lens).flat_map(|(indices, len)| indices[..len].iter().map(|&i| usize::from(i)))
+    }
+}
+
+impl Default for BySuite {
+    fn default() -> Self {
+        Self::new()
+    }
+}

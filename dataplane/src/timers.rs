@@ -1,0 +1,153 @@
+//! What happens to legs because time passes: reports, consent, silence, and giving up.
+//!
+//! Input: the time. Output: RTCP reports in the batch, events, failed legs. Owns a hand that goes round the open legs, so
+//! that each is looked at four times a second and a turn's share is bounded; no heap of deadlines. Deadlines are
+//! therefore kept to a quarter of a second. Digits, which are due every 20 ms, are not here.
+
+use crate::batch::PacketBatch;
+use crate::counters::Counters;
+use crate::leg::{KNOCKS_PER_VISIT_MAX, Leg};
+use crate::legs::LegTable;
+use crate::links::Links;
+use crate::lobby_door::fail;
+use crate::rtcp;
+use crosspoint_contract::{Event, LegFailure, LegState};
+use crosspoint_wire::Nanos;
+use std::net::SocketAddr;
+
+/// One round of the hand.
+const ROUND: Nanos = Nanos::from_millis(250);
+
+/// Legs looked at in one turn; each may add two packets to the batch.
+const VISITS_PER_TURN_MAX: u64 = 24;
+
+/// A peer has this long from its description to keys.
+pub const CONNECT_TIMEOUT: Nanos = Nanos::from_secs(30);
+
+/// Mean time between our reports. RFC 4585 §3.4: with the AVPF profiles the five seconds of RFC 3550 are no minimum;
+/// a report of 120 bytes each two seconds stays below 5 % of any voice stream (RFC 3550 §6.2).
+const RTCP_INTERVAL: Nanos = Nanos::from_secs(2);
+
+/// The first report, early so that round trip and loss are known early.
+const RTCP_FIRST: Nanos = Nanos::from_millis(1000);
+
+/// Fixed for the life of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct TimerSettings {
+    pub silence: Nanos,
+    pub report_interval: Nanos,
+    /// NTP time at which the workers' clock was zero.
+    pub ntp_origin: Nanos,
+    /// What reports name as our address.
+    pub local_addr: SocketAddr,
+}
+
+pub struct Timers {
+    settings: TimerSettings,
+    hand: usize,
+    turned: Nanos,
+    /// Leg-nanoseconds that the hand is behind.
+    owed: u64,
+    random: u64,
+}
+
+impl Timers {
+    pub fn new(settings: TimerSettings, seed: u64) -> Self {
+        Timers { settings, hand: 0, turned: Nanos::ZERO, owed: 0, random: seed | 1 }
+    }
+
+    pub fn settings(&self) -> &TimerSettings {
+        &self.settings
+    }
+
+    /// When to be called again at the latest.
+    pub fn next_turn(&self, legs: &LegTable, now: Nanos) -> Option<Nanos> {
+        let share = legs.len().clamp(1, 10) as u64;
+        (!legs.is_empty()).then(|| now + Nanos(ROUND.0 / share))
+    }
+
+    /// Moves the hand on by the time that has passed.
+    pub fn turn(
+        &mut self,
+        batch: &mut PacketBatch,
+        legs: &mut LegTable,
+        links: &mut Links,
+        now: Nanos,
+        counters: &Counters,
+    ) {
+        let elapsed = now.since(self.turned).0.min(ROUND.0);
+        self.turned = now;
+        self.owed = (self.owed + elapsed * legs.len() as u64).min(ROUND.0 * legs.len() as u64);
+        let visits = (self.owed / ROUND.0).min(VISITS_PER_TURN_MAX);
+        self.owed -= visits * ROUND.0;
+        for _ in 0..visits {
+            self.hand = if self.hand + 1 < legs.len() { self.hand + 1 } else { 0 };
+            let Some(leg) = legs.open_slot(self.hand).and_then(|slot| legs.get_mut(slot)) else { return };
+            self.visit(batch, leg, links, now, counters);
+        }
+    }
+
+    fn visit(&mut self, batch: &mut PacketBatch, leg: &mut Leg, links: &mut Links, now: Nanos, counters: &Counters) {
+        leg.knocks_left = KNOCKS_PER_VISIT_MAX;
+        if leg.failure.is_some() {
+            return;
+        }
+        match leg.state {
+            LegState::Opening => self.visit_opening(leg, links, now, counters),
+            LegState::Connected => self.visit_connected(batch, leg, links, now, counters),
+            LegState::Failed => {}
+        }
+    }
+
+    fn visit_opening(&mut self, leg: &mut Leg, links: &mut Links, now: Nanos, counters: &Counters) {
+        if leg.deadlines.connect.is_some_and(|deadline| now >= deadline) {
+            fail(leg, LegFailure::ConnectTimeout, links, counters);
+        }
+    }
+
+    fn visit_connected(
+        &mut self,
+        batch: &mut PacketBatch,
+        leg: &mut Leg,
+        links: &mut Links,
+        now: Nanos,
+        counters: &Counters,
+    ) {
+        // RFC 7675 §5.1: without fresh consent we stop sending.
+        if leg.ice.consent_expired(now) {
+            return fail(leg, LegFailure::ConsentExpired, links, counters);
+        }
+        self.notice_silence(leg, links, now, counters);
+        if now >= *leg.deadlines.rtcp.get_or_insert(now + RTCP_FIRST) {
+            leg.deadlines.rtcp = Some(now + self.next_rtcp_interval());
+            rtcp::report(batch, leg, now, self.settings.ntp_origin, counters);
+        }
+        if now >= *leg.deadlines.report.get_or_insert(now + self.settings.report_interval) {
+            leg.deadlines.report = Some(now + self.settings.report_interval);
+            let report = leg.report(self.settings.local_addr);
+            links.event(Event::LegReported { leg: leg.id, report }, counters);
+        }
+    }
+
+    /// A peer that may send and does not is silent; one that is held is not expected to.
+    fn notice_silence(&self, leg: &mut Leg, links: &mut Links, now: Nanos, counters: &Counters) {
+        if !leg.may_receive() {
+            leg.last_heard = now;
+            return;
+        }
+        let silence = now.since(leg.last_heard);
+        if !leg.silent && silence >= self.settings.silence {
+            leg.silent = true;
+            let silent_ms = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+            links.event(Event::LegSilent { leg: leg.id, silent_ms }, counters);
+        }
+    }
+
+    /// RFC 3550 §6.3.1: between half and one and a half of the mean, so that reports do not fall into step.
+    fn next_rtcp_interval(&mut self) -> Nanos {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        Nanos(RTCP_INTERVAL.0 / 2 + self.random % RTCP_INTERVAL.0)
+    }
+}

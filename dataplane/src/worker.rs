@@ -1,0 +1,198 @@
+//! The loop of one worker.
+//!
+//! Input: datagrams by its io backend, orders by the link thread, keys by the lobby, the time. Output: datagrams, events,
+//! answers. Owns its io, leg table, timers and the writing end of its counters; shares nothing else. After start it does
+//! not allocate, lock, log, or ask the kernel for anything outside `io`, and it reads the clock once a batch.
+//!
+//! ```text
+//!  turn:  harvest -> stages -> submit          what peers sent
+//!         orders, admissions, timers, digits   what control, lobby and time want
+//!         -> protect -> submit
+//! ```
+//!
+//! A turn is all there is: `worker_thread` repeats it, tests call it one by one over a simulated network.
+
+use crate::batch::{Nanos as IoNanos, PacketBatch};
+use crate::clock;
+use crate::commands::Desk;
+use crate::counters::Counters;
+use crate::digits::DigitDesk;
+use crate::io::{Fault, Io, IoCounters};
+use crate::legs::LegTable;
+use crate::links::Links;
+use crate::queues::WorkerOrder;
+use crate::stages::{
+    classify::classify, lookup::lookup, protect::protect, receive::receive, rewrite::rewrite, select::select,
+    unprotect::unprotect,
+};
+use crate::timers::{TimerSettings, Timers};
+use crate::{lobby_door, rtcp, stun_door};
+use crosspoint_contract::DropReason;
+use crosspoint_contract::limits::COMMANDS_PER_TICK_MAX;
+use crosspoint_wire::Nanos;
+use std::sync::Arc;
+
+/// What a worker is made of.
+pub struct WorkerParts<'ends> {
+    pub io: Io,
+    pub batch: PacketBatch,
+    pub legs_max: usize,
+    pub timers: TimerSettings,
+    pub links: Links<'ends>,
+    pub counters: Arc<Counters>,
+    /// Random: keeps peers from choosing colliding addresses, and reports from falling into step.
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Again,
+    /// Told to stop; peers have been told goodbye.
+    Stopped,
+}
+
+pub struct Worker<'ends> {
+    io: Io,
+    batch: PacketBatch,
+    legs: LegTable,
+    digits: DigitDesk,
+    timers: Timers,
+    links: Links<'ends>,
+    counters: Arc<Counters>,
+    published: IoCounters,
+    /// Orders before the first `Begin` were for a predecessor.
+    begun: bool,
+    now: Nanos,
+}
+
+impl<'ends> Worker<'ends> {
+    pub fn new(parts: WorkerParts<'ends>) -> Self {
+        Worker {
+            io: parts.io,
+            batch: parts.batch,
+            legs: LegTable::new(parts.legs_max, parts.seed),
+            digits: DigitDesk::new(parts.legs_max),
+            timers: Timers::new(parts.timers, parts.seed),
+            links: parts.links,
+            counters: parts.counters,
+            published: IoCounters::default(),
+            begun: false,
+            now: Nanos::ZERO,
+        }
+    }
+
+    /// One batch, and whatever else is due. Sleeps only when there is nothing to do.
+    pub fn turn(&mut self) -> Result<Turn, Fault> {
+        let sleep_until = self.sleep_until();
+        self.io.harvest(&mut self.batch, sleep_until)?;
+        self.now = clock::of(&self.batch);
+        self.pass_stages();
+        self.io.submit(&mut self.batch);
+        let turn = self.carry_out_orders();
+        self.make_packets();
+        self.io.submit(&mut self.batch);
+        self.publish();
+        self.links.flush();
+        Ok(turn)
+    }
+
+    /// What peers sent, from classify to protect.
+    fn pass_stages(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let Worker { batch, legs, links, timers, .. } = self;
+        let counters = &*self.counters;
+        counters.batches.add(1);
+        classify(batch, counters);
+        stun_door::answer_checks(batch, legs, links, counters);
+        lookup(batch, legs, counters);
+        lobby_door::pass_dtls(batch, legs, links, counters);
+        unprotect(batch, legs, counters);
+        rtcp::receive(batch, legs, timers.settings().ntp_origin, counters);
+        receive(batch, legs, links, counters);
+        select(batch, legs, counters);
+        rewrite(batch, legs, counters);
+        protect(batch, legs, counters);
+    }
+
+    /// Orders, a bounded number a turn, so that control cannot delay media.
+    fn carry_out_orders(&mut self) -> Turn {
+        for _ in 0..COMMANDS_PER_TICK_MAX {
+            if !self.links.may_answer() {
+                break;
+            }
+            let Ok(order) = self.links.ends.from_link.pop() else { break };
+            if matches!(order, WorkerOrder::Stop) {
+                self.say_goodbye();
+                return Turn::Stopped;
+            }
+            self.begun |= matches!(order, WorkerOrder::Begin);
+            if !self.begun {
+                continue;
+            }
+            let mut desk = Desk {
+                batch: &mut self.batch,
+                legs: &mut self.legs,
+                digits: &mut self.digits,
+                counters: &self.counters,
+                local_addr: self.timers.settings().local_addr,
+                now: self.now,
+            };
+            if let Some(answered) = desk.carry_out(order) {
+                self.links.answer(answered);
+            }
+        }
+        Turn::Again
+    }
+
+    /// Packets of our own: handshake answers, reports, digits.
+    fn make_packets(&mut self) {
+        let Worker { batch, legs, digits, timers, links, now, .. } = self;
+        let counters = &*self.counters;
+        lobby_door::admit(batch, legs, links, *now, counters);
+        timers.turn(batch, legs, links, *now, counters);
+        digits.send_due(batch, legs, *now, counters);
+        protect(batch, legs, counters);
+    }
+
+    /// The last turn: a BYE to every peer, a batch at a time.
+    fn say_goodbye(&mut self) {
+        let mut position = 0;
+        while let Some(slot) = self.legs.open_slot(position) {
+            if let Some(leg) = self.legs.get_mut(slot) {
+                rtcp::say_bye(&mut self.batch, leg, &self.counters);
+            }
+            position += 1;
+            if self.batch.len() >= crosspoint_contract::limits::BATCH_PACKETS_MAX {
+                self.io.submit(&mut self.batch);
+            }
+        }
+    }
+
+    /// When the next timer is due; not at all while orders wait.
+    fn sleep_until(&self) -> Option<IoNanos> {
+        if !self.links.ends.from_link.is_empty() || !self.links.ends.from_lobby.is_empty() {
+            return None;
+        }
+        let timers = self.timers.next_turn(&self.legs, self.now);
+        let digits = self.digits.next_deadline(&self.legs);
+        let next = [timers, digits].into_iter().flatten().min();
+        Some(next.map_or(IoNanos::MAX, |next| IoNanos(next.0)))
+    }
+
+    /// Copies what the io backend counted to the page that the link thread reads.
+    fn publish(&mut self) {
+        let (io, page) = (self.io.counters(), &self.counters);
+        page.packets_received.set(io.packets_received);
+        page.bytes_received.set(io.bytes_received);
+        page.packets_sent.set(io.packets_sent);
+        page.bytes_sent.set(io.bytes_sent);
+        page.enters.set(io.enters);
+        page.receive_rearmed.set(io.receive_rearmed);
+        page.drop_packets(DropReason::SendFailed, io.send_failed - self.published.send_failed);
+        page.drop_packets(DropReason::SendExhausted, io.send_exhausted - self.published.send_exhausted);
+        page.legs.set(self.legs.len() as u64);
+        self.published = io;
+    }
+}

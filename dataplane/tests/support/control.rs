@@ -1,0 +1,142 @@
+//! A control plane at the contract socket.
+
+use crosspoint_contract::frame::encode;
+use crosspoint_contract::{
+    CallKey, Command, CommandId, ControlHello, DataplaneHello, Done, Event, FrameReader, Generation, LegId,
+    LocalDescription, Order, Refused, Snapshot, ToControl, ToDataplane, TransportRequest, VERSION,
+};
+use crosspoint_dataplane::{BackendChoice, DataplaneConfig, Fault};
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longest that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A dataplane in threads of this process, and the directory of its socket.
+pub struct Dataplane {
+    pub directory: tempfile::TempDir,
+    pub thread: JoinHandle<Result<(), Fault>>,
+}
+
+impl Dataplane {
+    pub fn start(config: DataplaneConfig) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = DataplaneConfig { socket: directory.path().join("dataplane.sock"), port_base: 0, ..config };
+        let thread = std::thread::spawn(move || crosspoint_dataplane::run(config));
+        Dataplane { directory, thread }
+    }
+
+    pub fn on(backend: BackendChoice) -> Self {
+        Self::start(DataplaneConfig { backend, workers: 1, legs_max: 16, ..DataplaneConfig::default() })
+    }
+
+    pub fn attach(&self) -> Control {
+        Control::attach(&self.directory.path().join("dataplane.sock"))
+    }
+
+    /// Waits for the end of the process that was told to end.
+    pub fn ended(self) {
+        self.thread.join().expect("no panic").expect("a clean end");
+    }
+}
+
+pub struct Control {
+    stream: UnixStream,
+    reader: FrameReader,
+    next_id: u64,
+    pub hello: DataplaneHello,
+    pub snapshot: Snapshot,
+    /// Events that came while something else was awaited.
+    events: VecDeque<Event>,
+}
+
+impl Control {
+    pub fn attach(path: &Path) -> Self {
+        let deadline = Instant::now() + PATIENCE;
+        let mut stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "the dataplane does not listen: {error}"),
+            }
+            std::thread::yield_now();
+        };
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        write(&mut stream, &ToDataplane::Hello(ControlHello { version: VERSION, generation: Generation(1) }));
+        let mut reader = FrameReader::default();
+        let ToControl::Hello(hello) = read(&mut stream, &mut reader) else { panic!("first comes the hello") };
+        let ToControl::Snapshot(snapshot) = read(&mut stream, &mut reader) else { panic!("then the snapshot") };
+        Control { stream, reader, next_id: 1, hello, snapshot, events: VecDeque::new() }
+    }
+
+    pub fn ask(&mut self, command: Command) -> Result<Done, Refused> {
+        let id = self.send(command);
+        loop {
+            match read(&mut self.stream, &mut self.reader) {
+                ToControl::Answer(answer) => {
+                    assert_eq!(answer.id, id, "answers come in order");
+                    return answer.result;
+                }
+                ToControl::Event(event) => self.events.push_back(event),
+                other => panic!("unasked: {other:?}"),
+            }
+        }
+    }
+
+    pub fn send(&mut self, command: Command) -> CommandId {
+        let id = CommandId(self.next_id);
+        self.next_id += 1;
+        write(&mut self.stream, &ToDataplane::Order(Order { id, command }));
+        id
+    }
+
+    pub fn open(&mut self, leg: u64) -> LocalDescription {
+        let transport = TransportRequest::WebRtc;
+        match self.ask(Command::OpenLeg { leg: LegId(leg), call: CallKey(1), transport }) {
+            Ok(Done::Opened(local)) => local,
+            other => panic!("leg {leg} did not open: {other:?}"),
+        }
+    }
+
+    pub fn ok(&mut self, command: Command) {
+        assert_eq!(self.ask(command), Ok(Done::Ok));
+    }
+
+    /// The next event that `wanted` accepts; others are passed over.
+    pub fn event(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                if wanted(&event) {
+                    return event;
+                }
+            }
+            assert!(Instant::now() < deadline, "the awaited event did not come");
+            match read(&mut self.stream, &mut self.reader) {
+                ToControl::Event(event) => self.events.push_back(event),
+                other => panic!("unasked: {other:?}"),
+            }
+        }
+    }
+}
+
+fn write(stream: &mut UnixStream, frame: &ToDataplane) {
+    let mut bytes = Vec::new();
+    encode(frame, &mut bytes);
+    stream.write_all(&bytes).expect("the dataplane reads");
+}
+
+fn read(stream: &mut UnixStream, reader: &mut FrameReader) -> ToControl {
+    let mut chunk = [0; 4096];
+    loop {
+        if let Some(frame) = reader.next().expect("well-formed frames") {
+            return frame;
+        }
+        let bytes = stream.read(&mut chunk).expect("the dataplane speaks within the test's patience");
+        assert!(bytes > 0, "the dataplane closed the link");
+        reader.push(&chunk[..bytes]);
+    }
+}
