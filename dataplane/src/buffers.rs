@@ -68,6 +68,12 @@ impl BufferPool {
         self.free.push(buffer);
     }
 
+    /// All buffers, held or not.
+    #[allow(clippy::len_without_is_empty)] // a pool has at least one
+    pub fn len(&self) -> usize {
+        self.memory.buffers
+    }
+
     /// Buffers that nobody holds.
     pub fn free_len(&self) -> usize {
         self.free.len()
@@ -100,33 +106,28 @@ impl BufferPool {
     }
 }
 
-/// The mapping itself. Shared by the pool and a backend, so that neither can unmap what the other uses.
+/// The slots. Shared by the pool and a backend, so that neither can unmap what the other uses.
 pub(crate) struct PoolMemory {
-    base: NonNull<u8>,
+    mapping: Mapping,
     buffers: usize,
-    mapped_bytes: usize,
     huge_pages: bool,
 }
 
 impl PoolMemory {
     fn map(buffers: usize, huge_pages: bool) -> io::Result<PoolMemory> {
         assert!(buffers > 0 && buffers < u32::MAX as usize, "a pool has between 1 and 2^32 - 2 buffers");
-        const HUGE_PAGE_BYTES: usize = 2 << 20;
         let bytes = buffers * SLOT_BYTES;
-        if huge_pages {
-            let mapped_bytes = bytes.next_multiple_of(HUGE_PAGE_BYTES);
-            if let Ok(base) = map_anonymous(mapped_bytes, libc::MAP_HUGETLB) {
-                return Ok(PoolMemory { base, buffers, mapped_bytes, huge_pages: true });
-            }
+        if huge_pages && let Ok(mapping) = Mapping::new_huge(bytes) {
+            return Ok(PoolMemory { mapping, buffers, huge_pages: true });
         }
-        Ok(PoolMemory { base: map_anonymous(bytes, 0)?, buffers, mapped_bytes: bytes, huge_pages: false })
+        Ok(PoolMemory { mapping: Mapping::new(bytes)?, buffers, huge_pages: false })
     }
 
     /// Start of a slot, headroom included.
     pub(crate) fn slot(&self, index: u32) -> NonNull<u8> {
         assert!((index as usize) < self.buffers, "a buffer of another pool");
         // SAFETY: index < buffers, so the offset stays within the mapping of at least buffers * SLOT_BYTES bytes.
-        unsafe { self.base.add(index as usize * SLOT_BYTES) }
+        unsafe { self.mapping.base().add(index as usize * SLOT_BYTES) }
     }
 
     /// Start of the packet in a slot.
@@ -136,23 +137,45 @@ impl PoolMemory {
     }
 }
 
-impl Drop for PoolMemory {
-    fn drop(&mut self) {
-        // SAFETY: `base` and `mapped_bytes` are those of the one successful mmap; this is the last owner, and
-        // references into the pool borrow it, so none is left.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
+/// Private zeroed memory of whole pages, touched at once so that no packet pays for a page fault.
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Mapping {
+    pub(crate) fn new(bytes: usize) -> io::Result<Mapping> {
+        Mapping::with_flags(bytes, 0)
+    }
+
+    fn new_huge(bytes: usize) -> io::Result<Mapping> {
+        const HUGE_PAGE_BYTES: usize = 2 << 20;
+        Mapping::with_flags(bytes.next_multiple_of(HUGE_PAGE_BYTES), libc::MAP_HUGETLB)
+    }
+
+    fn with_flags(bytes: usize, flags: libc::c_int) -> io::Result<Mapping> {
+        let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of ours.
+        let base = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        Ok(Mapping { base, bytes })
+    }
+
+    /// Aligned to a page.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
     }
 }
 
-/// Private zeroed memory, touched at once so that no packet pays for a page fault.
-fn map_anonymous(bytes: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
-    let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of ours.
-    let base = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    if base == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `bytes` are those of the successful mmap; whoever points into the mapping owns it or
+        // borrows from its owner, so no pointer into it is used any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
     }
-    NonNull::new(base.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
 #[cfg(test)]

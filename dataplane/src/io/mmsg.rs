@@ -7,19 +7,16 @@
 //! (`IP_RECVERR`), and ours does not.
 
 use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
-use crate::buffers::{Buffer, BufferPool, SLOT_BYTES};
-use crate::io::IoCounters;
+use crate::buffers::{Buffer, BufferPool};
 use crate::io::fault::Fault;
 use crate::io::remote::{Remote, SOCKADDR_BYTES};
 use crate::io::wake::{Sleeper, Waker};
+use crate::io::{IoCounters, is_exhausted};
 use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
-
-/// A batch of received packets, as many local ones, and the next batch's buffers lying ready.
-const POOL_BUFFERS: usize = BATCH_CAPACITY + BATCH_PACKETS_MAX;
 
 pub(crate) struct Mmsg {
     receive: Box<Messages<BATCH_PACKETS_MAX>>,
@@ -34,20 +31,19 @@ pub(crate) struct Mmsg {
 }
 
 impl Mmsg {
-    pub(crate) fn open(socket: UdpSocket, huge_pages: bool) -> Result<(Mmsg, PacketBatch), Fault> {
-        let pool = BufferPool::new(POOL_BUFFERS, huge_pages)
-            .map_err(|source| Fault::Memory { bytes: POOL_BUFFERS * SLOT_BYTES, source })?;
-        let sleeper = Sleeper::new().map_err(|source| Fault::System { call: "eventfd", source })?;
-        let mmsg = Mmsg {
+    /// Those of a batch, received and local, and the next batch's lying ready.
+    pub(crate) const POOL_BUFFERS: usize = BATCH_CAPACITY + BATCH_PACKETS_MAX;
+
+    pub(crate) fn open(socket: UdpSocket) -> io::Result<Mmsg> {
+        Ok(Mmsg {
             receive: Messages::new(),
             ready: [const { Buffer::NONE }; BATCH_PACKETS_MAX],
             ready_used: BATCH_PACKETS_MAX,
             send: Messages::new(),
             socket,
-            sleeper,
+            sleeper: Sleeper::new()?,
             counters: IoCounters::default(),
-        };
-        Ok((mmsg, PacketBatch::new(pool)))
+        })
     }
 
     pub(crate) fn harvest(&mut self, batch: &mut PacketBatch, sleep_until: Option<Nanos>) -> Result<(), Fault> {
@@ -79,6 +75,11 @@ impl Mmsg {
 
     pub(crate) fn counters(&self) -> IoCounters {
         self.counters
+    }
+
+    #[cfg(test)]
+    pub(crate) fn buffers_idle(&self) -> usize {
+        self.ready.iter().filter(|buffer| **buffer != Buffer::NONE).count()
     }
 
     /// Puts a free buffer under each receive message that gave its own away.
@@ -171,11 +172,6 @@ impl Mmsg {
 fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, Interrupted, WouldBlock};
     matches!(error.kind(), WouldBlock | Interrupted | ConnectionRefused) || error.raw_os_error() == Some(libc::ENOMEM)
-}
-
-/// The socket's or the interface's queue is full.
-pub(crate) fn is_exhausted(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 /// Returns when one of the descriptors is readable, at `until`, or early by a signal.

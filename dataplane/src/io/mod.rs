@@ -17,12 +17,16 @@
 //! | [`mmsg`] | where io_uring is forbidden, and its twin for comparison: `recvmmsg`, `sendmmsg` |
 //! | [`sim`] | tests: queues in memory, time by the caller |
 
+mod buffer_ring;
 mod fault;
 mod mmsg;
 pub mod probe;
 mod remote;
 pub mod sim;
 pub mod socket;
+#[cfg(test)]
+mod tests;
+mod uring;
 mod wake;
 
 pub use fault::Fault;
@@ -32,10 +36,14 @@ pub(crate) use wake::Sleeper;
 pub use wake::Waker;
 
 use crate::batch::{Nanos, PacketBatch};
+use crate::buffers::{BufferPool, SLOT_BYTES};
 use crate::config::BackendChoice;
 use mmsg::Mmsg;
+use probe::Refusal;
 use sim::Sim;
-use std::net::SocketAddr;
+use std::io as std_io;
+use std::net::{SocketAddr, UdpSocket};
+use uring::Uring;
 
 /// What a worker's io is opened with.
 #[derive(Clone, Debug)]
@@ -83,6 +91,7 @@ pub struct Io {
 
 /// Told apart once a batch, never once a packet.
 enum Backend {
+    Uring(Box<Uring>),
     Mmsg(Box<Mmsg>),
     Sim(Box<Sim>),
 }
@@ -90,10 +99,59 @@ enum Backend {
 /// Binds the socket, picks a backend and maps packet memory. Call it on the thread that will use the result.
 pub fn open(config: &IoConfig) -> Result<Opened, Fault> {
     let socket = socket::bind(config.addr)?;
-    let local_addr = socket.local_addr().map_err(|source| Fault::System { call: "getsockname", source })?;
-    let (kind, reason) = probe::choose(config.backend)?;
-    let (mmsg, batch) = Mmsg::open(socket, config.huge_pages)?;
-    Ok(Opened { io: Io { backend: Backend::Mmsg(Box::new(mmsg)), local_addr }, batch, kind, reason })
+    if config.backend == BackendChoice::Mmsg {
+        return open_mmsg(socket, config.huge_pages, "asked for");
+    }
+    match open_uring(&socket, receive_buffers(config.legs_max), config.huge_pages)? {
+        Ok(opened) => Ok(opened),
+        Err(refusal) if config.backend == BackendChoice::Auto => {
+            open_mmsg(socket, config.huge_pages, &refusal.explain())
+        }
+        Err(refusal) => Err(Fault::UringUnavailable { reason: refusal.explain() }),
+    }
+}
+
+/// The inner error is the host's refusal of io_uring, beside which all is well.
+fn open_uring(socket: &UdpSocket, receive_buffers: usize, huge_pages: bool) -> Result<Result<Opened, Refusal>, Fault> {
+    let local_addr = local_addr(socket)?;
+    let mut pool = map_pool(Uring::pool_buffers(receive_buffers), huge_pages)?;
+    Ok(Uring::open(socket, receive_buffers, &mut pool).map(|uring| Opened {
+        io: Io { backend: Backend::Uring(Box::new(uring)), local_addr },
+        batch: PacketBatch::new(pool),
+        kind: BackendKind::Uring,
+        reason: format!("uring: {}", probe::uring_offer()),
+    }))
+}
+
+fn open_mmsg(socket: UdpSocket, huge_pages: bool, reason: &str) -> Result<Opened, Fault> {
+    let local_addr = local_addr(&socket)?;
+    let pool = map_pool(Mmsg::POOL_BUFFERS, huge_pages)?;
+    let mmsg = Mmsg::open(socket).map_err(|source| Fault::System { call: "eventfd", source })?;
+    Ok(Opened {
+        io: Io { backend: Backend::Mmsg(Box::new(mmsg)), local_addr },
+        batch: PacketBatch::new(pool),
+        kind: BackendKind::Mmsg,
+        reason: format!("mmsg: {reason}"),
+    })
+}
+
+/// Buffers for what may arrive within one turn of the loop. The socket's queue holds what comes in between, so this
+/// grows with the number of legs only as far as bursts do.
+fn receive_buffers(legs_max: usize) -> usize {
+    legs_max.clamp(256, 4096).next_power_of_two()
+}
+
+fn map_pool(buffers: usize, huge_pages: bool) -> Result<BufferPool, Fault> {
+    BufferPool::new(buffers, huge_pages).map_err(|source| Fault::Memory { bytes: buffers * SLOT_BYTES, source })
+}
+
+fn local_addr(socket: &UdpSocket) -> Result<SocketAddr, Fault> {
+    socket.local_addr().map_err(|source| Fault::System { call: "getsockname", source })
+}
+
+/// Of a send: the socket's or the interface's queue is full.
+fn is_exhausted(error: &std_io::Error) -> bool {
+    error.kind() == std_io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 impl Io {
@@ -104,6 +162,7 @@ impl Io {
     pub fn harvest(&mut self, batch: &mut PacketBatch, sleep_until: Option<Nanos>) -> Result<(), Fault> {
         debug_assert!(batch.is_empty(), "the last batch was not submitted");
         match &mut self.backend {
+            Backend::Uring(uring) => uring.harvest(batch, sleep_until),
             Backend::Mmsg(mmsg) => mmsg.harvest(batch, sleep_until),
             Backend::Sim(sim) => sim.harvest(batch),
         }
@@ -113,6 +172,7 @@ impl Io {
     /// reach the kernel with the next `harvest`. Never waits: what the socket's queue cannot take is counted and gone.
     pub fn submit(&mut self, batch: &mut PacketBatch) {
         match &mut self.backend {
+            Backend::Uring(uring) => uring.submit(batch),
             Backend::Mmsg(mmsg) => mmsg.submit(batch),
             Backend::Sim(sim) => sim.submit(batch),
         }
@@ -122,6 +182,7 @@ impl Io {
     /// For whoever queues something for this worker.
     pub fn waker(&self) -> Waker {
         match &self.backend {
+            Backend::Uring(uring) => uring.waker(),
             Backend::Mmsg(mmsg) => mmsg.waker(),
             Backend::Sim(sim) => sim.waker(),
         }
@@ -133,8 +194,18 @@ impl Io {
 
     pub fn counters(&self) -> IoCounters {
         match &self.backend {
+            Backend::Uring(uring) => uring.counters(),
             Backend::Mmsg(mmsg) => mmsg.counters(),
             Backend::Sim(sim) => sim.counters(),
+        }
+    }
+    /// Buffers that lie ready to receive into; with the batch's free ones these are all when nothing is under way.
+    #[cfg(test)]
+    fn buffers_idle(&self) -> usize {
+        match &self.backend {
+            Backend::Uring(uring) => uring.buffers_idle(),
+            Backend::Mmsg(mmsg) => mmsg.buffers_idle(),
+            Backend::Sim(_) => 0,
         }
     }
 }

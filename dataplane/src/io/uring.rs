@@ -1,0 +1,388 @@
+//! The backend of io_uring: one ring, one system call a turn.
+//!
+//! Input: a bound UDP socket. Output: see [`crate::io`]. Owns the ring, the buffer ring and the socket.
+//!
+//! ```text
+//!                       harvest: io_uring_enter(submit what is queued, run what completed)
+//!                          |                                         |
+//!   submit: SEND entries --'    multishot RECVMSG, always armed      |   multishot POLL on the eventfd
+//!      ^                              | fills                        v      | ends a sleep
+//!      | same buffer            buffer ring <--- free buffers   completions: one a received packet
+//!      '---- stages <---- batch <---------------------------------------'
+//! ```
+//!
+//! **Set-up.** `SINGLE_ISSUER` and `DEFER_TASKRUN`: only the worker enters the ring, and the kernel works for it only
+//! then; so packets wait in the socket's queue, not in ours, and a small, cache-warm buffer ring serves any number
+//! of legs. With `DEFER_TASKRUN`, completions appear only in an enter with `GETEVENTS`.
+//!
+//! **Sends** are `SEND` with an address, `MSG_DONTWAIT` and `CQE_SKIP_SUCCESS`. `MSG_DONTWAIT` makes the kernel try each
+//! once, while it takes it from the queue: afterwards it was copied, or it failed. So the buffer is free again as
+//! soon as the enter that took the entry returns, and a completion says failures only. Without `MSG_DONTWAIT` a full
+//! socket queue would keep the buffer for an unknown time, and only completions of successes could tell.
+//!
+//! **Sleep** is an enter that waits for one completion: a packet, or the poll of the eventfd, or the time-out.
+
+use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
+use crate::buffers::{Buffer, BufferPool, HEADROOM_BYTES, PoolMemory};
+use crate::io::IoCounters;
+use crate::io::buffer_ring::BufferRing;
+use crate::io::fault::Fault;
+use crate::io::is_exhausted;
+use crate::io::probe::Refusal;
+use crate::io::remote::{Remote, SOCKADDR_BYTES};
+use crate::io::wake::{Sleeper, Waker};
+use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
+use io_uring::types::{CancelBuilder, Fixed, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use std::collections::VecDeque;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+/// A full batch of sends and what arms the two standing requests.
+const SUBMISSIONS_MAX: usize = 2 * BATCH_CAPACITY;
+
+/// Completions that need no receive buffer: failed sends, ends of standing requests.
+const OTHER_COMPLETIONS_MAX: usize = 2 * SUBMISSIONS_MAX;
+
+/// Buffers beside those of the ring: local packets and sends that wait for the next enter.
+const SPARE_BUFFERS: usize = 2 * BATCH_CAPACITY;
+
+/// Direct descriptors: the socket and the eventfd under the indices they are registered at.
+const SOCKET: Fixed = Fixed(0);
+const EVENTFD: Fixed = Fixed(1);
+const BUFFER_GROUP: u16 = 0;
+
+/// What a completion is about: the upper half of its `user_data`. The lower half of a send is its length.
+const RECEIVE: u64 = 1 << 32;
+const WAKE: u64 = 2 << 32;
+const SEND: u64 = 3 << 32;
+const KIND_MASK: u64 = !0 << 32;
+
+/// What the kernel writes before the payload: this struct, then a name of the length we asked for.
+#[repr(C)]
+struct ReceiveHeader {
+    name_bytes: u32,
+    control_bytes: u32,
+    payload_bytes: u32,
+    flags: u32,
+    name: [u8; RECEIVE_NAME_BYTES],
+}
+
+/// Longer than any address, so that the payload begins where the headroom ends.
+const RECEIVE_NAME_BYTES: usize = HEADROOM_BYTES - 16;
+
+const _: () = assert!(size_of::<ReceiveHeader>() == HEADROOM_BYTES && RECEIVE_NAME_BYTES >= SOCKADDR_BYTES);
+
+pub(crate) struct Uring {
+    ring: IoUring,
+    buffers: BufferRing,
+    /// One for each entry in the submission queue, oldest first.
+    queued: VecDeque<Queued>,
+    receive_armed: bool,
+    wake_armed: bool,
+    /// Failed sends that `packets_sent` and `bytes_sent` counted already; taken off the next ones, so that neither falls.
+    sent_too_many: u64,
+    sent_too_many_bytes: u64,
+    counters: IoCounters,
+    /// The kernel reads it whenever the receive is tried.
+    receive_template: Box<libc::msghdr>,
+    memory: Rc<PoolMemory>,
+    sleeper: Sleeper,
+    _socket: UdpSocket,
+}
+
+/// What an entry of the submission queue holds on to until the kernel has taken it.
+struct Queued {
+    /// `Buffer::NONE` for a standing request.
+    buffer: Buffer,
+    bytes: u32,
+}
+
+impl Uring {
+    /// Opens a ring for the socket, with `receive_buffers` (a power of two) of the pool's buffers in its buffer ring.
+    pub(crate) fn open(socket: &UdpSocket, receive_buffers: usize, pool: &mut BufferPool) -> Result<Uring, Refusal> {
+        let sleeper = Sleeper::new().map_err(Refusal::at("eventfd"))?;
+        let socket = socket.try_clone().map_err(Refusal::at("dup"))?;
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_cqsize((receive_buffers + OTHER_COMPLETIONS_MAX).next_power_of_two() as u32)
+            .build(SUBMISSIONS_MAX as u32)
+            .map_err(Refusal::at("io_uring_setup"))?;
+        let descriptors = [socket.as_raw_fd(), sleeper.eventfd()];
+        ring.submitter().register_files(&descriptors).map_err(Refusal::at("registering descriptors"))?;
+        let buffers = BufferRing::new(receive_buffers, pool).map_err(Refusal::at("mmap"))?;
+        // SAFETY: address and length are those of the buffer ring's mapping, and what its entries point at is in the
+        // pool's. `Uring` owns a share of both and `drop` takes them back from the kernel first.
+        unsafe { ring.submitter().register_buf_ring_with_flags(buffers.address(), buffers.len(), BUFFER_GROUP, 0) }
+            .map_err(Refusal::at("registering a buffer ring"))?;
+        Ok(Uring {
+            ring,
+            buffers,
+            queued: VecDeque::with_capacity(SUBMISSIONS_MAX),
+            receive_armed: false,
+            wake_armed: false,
+            sent_too_many: 0,
+            sent_too_many_bytes: 0,
+            counters: IoCounters::default(),
+            receive_template: Box::new(receive_template()),
+            memory: pool.memory().clone(),
+            sleeper,
+            _socket: socket,
+        })
+    }
+
+    /// Buffers of the pool that goes with a ring of `receive_buffers`.
+    pub(crate) fn pool_buffers(receive_buffers: usize) -> usize {
+        receive_buffers + SPARE_BUFFERS
+    }
+
+    pub(crate) fn harvest(&mut self, batch: &mut PacketBatch, sleep_until: Option<Nanos>) -> Result<(), Fault> {
+        assert!(Rc::ptr_eq(&self.memory, batch.pool_mut().memory()), "the batch of another backend");
+        self.arm();
+        self.enter(None, batch.pool_mut())?;
+        self.reap(batch)?;
+        if let Some(until) = sleep_until.filter(|_| batch.is_empty()) {
+            self.sleep(until, batch)?;
+        }
+        batch.set_now(Nanos::now());
+        Ok(())
+    }
+
+    pub(crate) fn submit(&mut self, batch: &mut PacketBatch) {
+        assert!(Rc::ptr_eq(&self.memory, batch.pool_mut().memory()), "the batch of another backend");
+        for i in 0..batch.len() {
+            let packet = batch.packet(i);
+            let (remote, bytes) = (packet.remote, packet.len());
+            let send = packet.disposition == Disposition::Send;
+            let buffer = batch.take_buffer(i);
+            if send {
+                self.queue_send(buffer, &remote, bytes, batch.pool_mut());
+            } else {
+                self.buffers.put_or_pool(buffer, batch.pool_mut());
+            }
+        }
+        self.buffers.publish();
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.sleeper.waker()
+    }
+
+    pub(crate) fn counters(&self) -> IoCounters {
+        self.counters
+    }
+
+    #[cfg(test)]
+    pub(crate) fn buffers_idle(&self) -> usize {
+        self.buffers.held()
+    }
+
+    /// Queues the two standing requests if they are not standing.
+    fn arm(&mut self) {
+        if !self.receive_armed && self.buffers.held() > 0 {
+            let receive = opcode::RecvMsgMulti::new(SOCKET, &raw const *self.receive_template, BUFFER_GROUP).build();
+            self.receive_armed = self.push(&receive.user_data(RECEIVE), Buffer::NONE, 0).is_ok();
+        }
+        if !self.wake_armed {
+            let poll = opcode::PollAdd::new(EVENTFD, libc::POLLIN as u32).multi(true).build();
+            self.wake_armed = self.push(&poll.user_data(WAKE), Buffer::NONE, 0).is_ok();
+        }
+    }
+
+    /// Queues a packet for the next enter. The address lies in the headroom, where it stays as long as the packet.
+    fn queue_send(&mut self, buffer: Buffer, remote: &Remote, bytes: usize, pool: &mut BufferPool) {
+        let packet = self.memory.packet(buffer.index());
+        let mut name = self.memory.slot(buffer.index()).cast::<[u8; SOCKADDR_BYTES]>();
+        // SAFETY: the headroom is longer than an address and within the mapping; we hold the one right to this slot.
+        let name_bytes = remote.encode(unsafe { name.as_mut() });
+        let send = opcode::Send::new(SOCKET, packet.as_ptr(), bytes as u32)
+            .flags(libc::MSG_DONTWAIT)
+            .dest_addr(name.as_ptr().cast())
+            .dest_addr_len(name_bytes)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(SEND | bytes as u64);
+        if let Err(buffer) = self.push(&send, buffer, bytes as u32) {
+            self.counters.send_exhausted += 1;
+            self.buffers.put_or_pool(buffer, pool);
+        }
+    }
+
+    /// Puts an entry into the submission queue, and keeps its buffer until the kernel has taken it. Gives the buffer
+    /// back if the queue is full, which takes an enter that took nothing.
+    fn push(&mut self, entry: &squeue::Entry, buffer: Buffer, bytes: u32) -> Result<(), Buffer> {
+        // SAFETY: what the entry points at stays valid until the kernel is done with it. A receive: its template and
+        // the buffer ring are fields that `drop` outlives the request with. A send: packet and address lie in the
+        // buffer kept in `queued` until the kernel has taken the entry and thereby copied both (see `enter`). A poll
+        // points at nothing.
+        match unsafe { self.ring.submission().push(entry) } {
+            Ok(()) => {
+                self.queued.push_back(Queued { buffer, bytes });
+                Ok(())
+            }
+            Err(_) => Err(buffer),
+        }
+    }
+
+    /// Gives the kernel what is queued and lets it work; with a time-out, until one completion is there.
+    fn enter(&mut self, timeout: Option<Timespec>, pool: &mut BufferPool) -> Result<(), Fault> {
+        // Completions for a whole batch are waiting: more would only use up buffers.
+        let backlog = self.ring.completion().len() >= BATCH_PACKETS_MAX;
+        if backlog && self.queued.is_empty() {
+            return Ok(());
+        }
+        self.counters.enters += 1;
+        let flags = if backlog { EnterFlags::empty() } else { EnterFlags::GETEVENTS };
+        match self.enter_ring(flags, timeout.as_ref()) {
+            Ok(taken) => self.release(taken, pool),
+            Err(error) if is_transient(&error) => {}
+            Err(source) => return Err(Fault::System { call: "io_uring_enter", source }),
+        }
+        Ok(())
+    }
+
+    /// The system call; says how many entries the kernel took.
+    fn enter_ring(&self, flags: EnterFlags, timeout: Option<&Timespec>) -> io::Result<usize> {
+        let queued = self.queued.len() as u32;
+        let Some(timeout) = timeout else {
+            // SAFETY: the submission queue holds `queued` entries, and there is no argument.
+            return unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, flags.bits(), None) };
+        };
+        let flags = flags | EnterFlags::EXT_ARG;
+        let argument = SubmitArgs::new().timespec(timeout);
+        // SAFETY: as above; EXT_ARG announces a `SubmitArgs`, and it and the time-out it points at outlive the call.
+        unsafe { self.ring.submitter().enter(queued, 1, flags.bits(), Some(&argument)) }
+    }
+
+    /// The kernel took the oldest `taken` entries: their packets are copied or refused, their buffers free.
+    fn release(&mut self, taken: usize, pool: &mut BufferPool) {
+        let (mut packets, mut bytes) = (0, 0);
+        for queued in self.queued.drain(..taken) {
+            if queued.buffer != Buffer::NONE {
+                packets += 1;
+                bytes += u64::from(queued.bytes);
+                self.buffers.put_or_pool(queued.buffer, pool);
+            }
+        }
+        self.buffers.publish();
+        self.count_sent(packets, bytes);
+    }
+
+    /// Counts as sent, less what was counted so before and then failed.
+    fn count_sent(&mut self, packets: u64, bytes: u64) {
+        let (less, less_bytes) = (packets.min(self.sent_too_many), bytes.min(self.sent_too_many_bytes));
+        self.sent_too_many -= less;
+        self.sent_too_many_bytes -= less_bytes;
+        self.counters.packets_sent += packets - less;
+        self.counters.bytes_sent += bytes - less_bytes;
+    }
+
+    /// Takes completions until the batch is full or there are no more.
+    fn reap(&mut self, batch: &mut PacketBatch) -> Result<(), Fault> {
+        while batch.len() < BATCH_PACKETS_MAX {
+            let Some(completion) = self.ring.completion().next() else { break };
+            match completion.user_data() & KIND_MASK {
+                RECEIVE => self.receive(&completion, batch)?,
+                WAKE => self.wake_armed = cqueue::more(completion.flags()),
+                _ => self.count_refused(&completion),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, completion: &cqueue::Entry, batch: &mut PacketBatch) -> Result<(), Fault> {
+        if !cqueue::more(completion.flags()) {
+            self.receive_armed = false;
+            self.counters.receive_rearmed += 1;
+        }
+        let buffer = cqueue::buffer_select(completion.flags()).map(|id| self.buffers.taken(id));
+        match (usize::try_from(completion.result()), buffer) {
+            (Ok(bytes), Some(buffer)) => self.hand_over(buffer, bytes, batch),
+            (_, Some(buffer)) => self.buffers.put_or_pool(buffer, batch.pool_mut()),
+            // Mostly ENOBUFS. Arming it again is all there is to do, unless it can never work.
+            (_, None) if !is_hopeless(-completion.result()) => {}
+            (_, None) => {
+                let source = io::Error::from_raw_os_error(-completion.result());
+                return Err(Fault::System { call: "multishot recvmsg", source });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a packet of a buffer in which the kernel wrote `bytes`, its header included.
+    fn hand_over(&mut self, buffer: Buffer, bytes: usize, batch: &mut PacketBatch) {
+        // SAFETY: the header fills the headroom of a slot, which is aligned for it and was zeroed or written before;
+        // any bytes are a valid header; the kernel gave the slot back, and we hold the one right to it.
+        let header = unsafe { self.memory.slot(buffer.index()).cast::<ReceiveHeader>().as_ref() };
+        let bytes = bytes.saturating_sub(HEADROOM_BYTES).min(PACKET_BYTES_MAX);
+        let truncated = header.flags & libc::MSG_TRUNC as u32 != 0;
+        match header.name.first_chunk().and_then(Remote::decode) {
+            Some(remote) => batch.push_received(buffer, remote, bytes, truncated),
+            None => self.buffers.put_or_pool(buffer, batch.pool_mut()),
+        }
+        self.counters.packets_received += 1;
+        self.counters.bytes_received += bytes as u64;
+    }
+
+    /// Only refused sends have completions.
+    fn count_refused(&mut self, completion: &cqueue::Entry) {
+        self.sent_too_many += 1;
+        self.sent_too_many_bytes += completion.user_data() & !KIND_MASK;
+        if is_exhausted(&io::Error::from_raw_os_error(-completion.result())) {
+            self.counters.send_exhausted += 1;
+        } else {
+            self.counters.send_failed += 1;
+        }
+    }
+
+    fn sleep(&mut self, until: Nanos, batch: &mut PacketBatch) -> Result<(), Fault> {
+        // What no longer stands must be armed before a sleep, or nothing would end it: the caller comes again at once.
+        if !self.receive_armed || !self.wake_armed || !self.sleeper.fall_asleep() {
+            return Ok(());
+        }
+        let remaining = until.timespec_from(Nanos::now());
+        let timeout = Timespec::new().sec(remaining.tv_sec as u64).nsec(remaining.tv_nsec as u32);
+        let entered = self.enter(Some(timeout), batch.pool_mut());
+        self.sleeper.rise();
+        entered?;
+        self.reap(batch)
+    }
+}
+
+impl Drop for Uring {
+    /// Sends what is queued, ends the standing requests and lets go of the descriptors, so that the port is free
+    /// and the kernel is done with our memory when this returns. Closing the ring alone does so some time later.
+    fn drop(&mut self) {
+        // Errors change nothing: the ring is closed next, which does the same if later.
+        let _ = self.enter_ring(EnterFlags::GETEVENTS, None);
+        let submitter = self.ring.submitter();
+        let _ = submitter.register_sync_cancel(Some(Timespec::new().sec(1)), CancelBuilder::any());
+        // Deferred work again: only an enter lets the cancelled requests end and drop their hold on the socket.
+        self.queued.clear();
+        let _ = self.enter_ring(EnterFlags::GETEVENTS, None);
+        let _ = submitter.unregister_files();
+        let _ = submitter.unregister_buf_ring(BUFFER_GROUP);
+    }
+}
+
+/// The form of received messages: room for an address, none for control messages.
+fn receive_template() -> libc::msghdr {
+    // SAFETY: msghdr is plain data for which zeroes (null pointers, no lengths) are valid.
+    let mut template: libc::msghdr = unsafe { std::mem::zeroed() };
+    template.msg_namelen = RECEIVE_NAME_BYTES as u32;
+    template
+}
+
+/// The enter ended early, or had nothing to do in time.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY))
+}
+
+/// Errors of a receive that arming it again cannot help.
+fn is_hopeless(errno: i32) -> bool {
+    matches!(errno, libc::EINVAL | libc::EBADF | libc::EFAULT | libc::ENOTSOCK | libc::EOPNOTSUPP)
+}
