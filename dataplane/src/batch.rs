@@ -177,7 +177,7 @@ impl PacketBatch {
     }
 
     /// Adds an empty, pending packet to `remote`; the caller fills it. `None` when the batch is full or no buffer
-    /// is free, which is counted as `DropReason::SendExhausted`.
+    /// is free; the caller counts that as `DropReason::SendExhausted`.
     pub fn push_new(&mut self, remote: Remote) -> Option<usize> {
         if self.len == BATCH_CAPACITY {
             return None;

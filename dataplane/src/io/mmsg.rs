@@ -121,10 +121,13 @@ impl Mmsg {
             return Ok(());
         }
         self.counters.enters += 1;
-        let result = wait_readable([self.socket.as_raw_fd(), self.sleeper.eventfd()], until);
+        let readable = wait_readable([self.socket.as_raw_fd(), self.sleeper.eventfd()], until);
         self.sleeper.rise();
-        self.sleeper.drain();
-        result.map_err(|source| Fault::System { call: "ppoll", source })
+        let [_, rung] = readable.map_err(|source| Fault::System { call: "ppoll", source })?;
+        if rung {
+            self.sleeper.drain();
+        }
+        Ok(())
     }
 
     /// Points the send messages at the packets marked `Send`; says how many.
@@ -174,16 +177,17 @@ fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), WouldBlock | Interrupted | ConnectionRefused) || error.raw_os_error() == Some(libc::ENOMEM)
 }
 
-/// Returns when one of the descriptors is readable, at `until`, or early by a signal.
-fn wait_readable(fds: [RawFd; 2], until: Nanos) -> io::Result<()> {
+/// Returns when one of the descriptors is readable, at `until`, or early by a signal; says which are.
+fn wait_readable(fds: [RawFd; 2], until: Nanos) -> io::Result<[bool; 2]> {
     let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     let remaining = until.timespec_from(Nanos::now());
     // SAFETY: `polled` and `remaining` outlive the call, and the count is that of `polled`; no signal mask is given.
     let result = unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, &remaining, ptr::null()) };
-    match result {
-        0.. => Ok(()),
-        _ => Some(io::Error::last_os_error()).filter(|e| e.kind() != io::ErrorKind::Interrupted).map_or(Ok(()), Err),
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::Interrupted { Ok([false; 2]) } else { Err(error) };
     }
+    Ok(polled.map(|fd| fd.revents != 0))
 }
 
 /// `N` messages in the kernel's form. Always boxed, so the pointers from `headers` to the other arrays stay valid.

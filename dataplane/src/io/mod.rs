@@ -41,7 +41,6 @@ use crate::config::BackendChoice;
 use mmsg::Mmsg;
 use probe::Refusal;
 use sim::Sim;
-use std::io as std_io;
 use std::net::{SocketAddr, UdpSocket};
 use uring::Uring;
 
@@ -135,10 +134,10 @@ fn open_mmsg(socket: UdpSocket, huge_pages: bool, reason: &str) -> Result<Opened
     })
 }
 
-/// Buffers for what may arrive within one turn of the loop. The socket's queue holds what comes in between, so this
-/// grows with the number of legs only as far as bursts do.
+/// Buffers for what one enter may bring: a batch or two. The socket's queue holds what comes in between, so more legs need
+/// more only as far as bursts grow; beyond about a thousand the buffers no longer fit a core's cache.
 fn receive_buffers(legs_max: usize) -> usize {
-    legs_max.clamp(256, 4096).next_power_of_two()
+    legs_max.clamp(256, 1024).next_power_of_two()
 }
 
 fn map_pool(buffers: usize, huge_pages: bool) -> Result<BufferPool, Fault> {
@@ -150,8 +149,8 @@ fn local_addr(socket: &UdpSocket) -> Result<SocketAddr, Fault> {
 }
 
 /// Of a send: the socket's or the interface's queue is full.
-fn is_exhausted(error: &std_io::Error) -> bool {
-    error.kind() == std_io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
+fn is_exhausted(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
 }
 
 impl Io {
@@ -169,7 +168,7 @@ impl Io {
     }
 
     /// Sends each packet marked `Send` to its `remote`, in order, and empties the batch. With `uring` the packets
-    /// reach the kernel with the next `harvest`. Never waits: what the socket's queue cannot take is counted and gone.
+    /// reach the kernel with the next `harvest`, or when the io is dropped. Never waits: what the socket's queue cannot take is counted and gone.
     pub fn submit(&mut self, batch: &mut PacketBatch) {
         match &mut self.backend {
             Backend::Uring(uring) => uring.submit(batch),
@@ -199,6 +198,7 @@ impl Io {
             Backend::Sim(sim) => sim.counters(),
         }
     }
+
     /// Buffers that lie ready to receive into; with the batch's free ones these are all when nothing is under way.
     #[cfg(test)]
     fn buffers_idle(&self) -> usize {

@@ -30,6 +30,7 @@ on_each_backend!(
     every_buffer_comes_home_after_a_storm,
     only_packets_marked_send_leave,
     locally_made_packets_leave_beside_received_ones,
+    batches_submitted_without_a_harvest_between_all_leave,
     refused_sends_are_counted_and_disturb_no_other,
     sending_to_a_closed_port_disturbs_nothing,
     no_wake_of_another_thread_is_lost,
@@ -216,14 +217,34 @@ fn locally_made_packets_leave_beside_received_ones(backend: BackendChoice) {
     assert_eq!(&received[..len], b"made");
 }
 
-/// Sends one locally made byte to each address, in one batch.
-fn send_bytes_to(opened: &mut Opened, addrs: &[SocketAddr]) {
+/// Makes one packet of one byte to each address.
+fn make_bytes_to(opened: &mut Opened, addrs: &[SocketAddr]) {
     for addr in addrs {
         let made = opened.batch.push_new((*addr).into()).expect("room");
         opened.batch.set_len(made, 1);
         opened.batch.packet_mut(made).disposition = Disposition::Send;
     }
+}
+
+fn send_bytes_to(opened: &mut Opened, addrs: &[SocketAddr]) {
+    make_bytes_to(opened, addrs);
     submit_and_settle(opened);
+}
+
+/// As when a worker that ends says goodbye to every peer; the last batch leaves when the io is dropped.
+fn batches_submitted_without_a_harvest_between_all_leave(backend: BackendChoice) {
+    const BATCHES: usize = 7;
+    let mut opened = open_on(V4, backend);
+    let peers: Vec<_> = (0..crate::batch::BATCH_CAPACITY).map(|_| peer(V4)).collect();
+    let addrs: Vec<_> = peers.iter().map(|peer| peer.local_addr().expect("bound")).collect();
+    for _ in 0..BATCHES {
+        make_bytes_to(&mut opened, &addrs);
+        opened.io.submit(&mut opened.batch);
+    }
+    drop(opened);
+    for peer in peers {
+        (0..BATCHES).for_each(|_| assert_eq!(peer.recv(&mut [0; 8]).expect("arrives"), 1));
+    }
 }
 
 fn refused_sends_are_counted_and_disturb_no_other(backend: BackendChoice) {

@@ -40,14 +40,14 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
-/// A full batch of sends and what arms the two standing requests.
+/// Two full batches of sends: a turn may submit twice.
 const SUBMISSIONS_MAX: usize = 2 * BATCH_CAPACITY;
 
 /// Completions that need no receive buffer: failed sends, ends of standing requests.
 const OTHER_COMPLETIONS_MAX: usize = 2 * SUBMISSIONS_MAX;
 
-/// Buffers beside those of the ring: local packets and sends that wait for the next enter.
-const SPARE_BUFFERS: usize = 2 * BATCH_CAPACITY;
+/// Buffers beside those of the ring: a full queue of sends, and a batch of local packets.
+const SPARE_BUFFERS: usize = SUBMISSIONS_MAX + BATCH_CAPACITY;
 
 /// Direct descriptors: the socket and the eventfd under the indices they are registered at.
 const SOCKET: Fixed = Fixed(0);
@@ -154,6 +154,7 @@ impl Uring {
 
     pub(crate) fn submit(&mut self, batch: &mut PacketBatch) {
         assert!(Rc::ptr_eq(&self.memory, batch.pool_mut().memory()), "the batch of another backend");
+        self.make_room(batch.len(), batch.pool_mut());
         for i in 0..batch.len() {
             let packet = batch.packet(i);
             let (remote, bytes) = (packet.remote, packet.len());
@@ -193,6 +194,18 @@ impl Uring {
         }
     }
 
+    /// Lets the kernel take what is queued if a batch would not fit behind it: somebody submits without harvesting.
+    fn make_room(&mut self, packets: usize, pool: &mut BufferPool) {
+        if self.queued.len() + packets <= SUBMISSIONS_MAX {
+            return;
+        }
+        self.counters.enters += 1;
+        // An error comes again at the next harvest, which tells it; what does not fit until then is counted.
+        if let Ok(taken) = self.enter_ring(EnterFlags::empty(), None) {
+            self.release(taken, pool);
+        }
+    }
+
     /// Queues a packet for the next enter. The address lies in the headroom, where it stays as long as the packet.
     fn queue_send(&mut self, buffer: Buffer, remote: &Remote, bytes: usize, pool: &mut BufferPool) {
         let packet = self.memory.packet(buffer.index());
@@ -213,12 +226,11 @@ impl Uring {
     }
 
     /// Puts an entry into the submission queue, and keeps its buffer until the kernel has taken it. Gives the buffer
-    /// back if the queue is full, which takes an enter that took nothing.
+    /// back if the queue is full, which only an enter that took nothing can cause.
     fn push(&mut self, entry: &squeue::Entry, buffer: Buffer, bytes: u32) -> Result<(), Buffer> {
         // SAFETY: what the entry points at stays valid until the kernel is done with it. A receive: its template and
-        // the buffer ring are fields that `drop` outlives the request with. A send: packet and address lie in the
-        // buffer kept in `queued` until the kernel has taken the entry and thereby copied both (see `enter`). A poll
-        // points at nothing.
+        // the pool are ours, and `drop` ends the request before they go. A send: packet and address lie in the buffer
+        // that `queued` keeps until the kernel has taken the entry and thereby copied both. A poll points at nothing.
         match unsafe { self.ring.submission().push(entry) } {
             Ok(()) => {
                 self.queued.push_back(Queued { buffer, bytes });
