@@ -12,6 +12,9 @@
 //! ```
 //!
 //! After `Established` the handshake is kept and fed: it answers retransmissions and hears the peer's `close_notify`.
+//!
+//! A ClientHello may come in pieces, in any order and repeatedly; the version is decided when it is whole. Pieces that
+//! overlap and disagree give a transcript that the peer did not sign, so such a handshake does not complete.
 
 use crate::srtp::{MasterKey, Suite};
 use aws_lc_rs::digest;

@@ -2,7 +2,8 @@
 //!
 //! Input: bytes of one datagram and the time. Output: values, or bytes written into a caller's buffer. Owns the
 //! state that the protocols define (rollover counters, replay windows, reception statistics, handshakes) and
-//! nothing else: no socket, no thread, no clock. What a media packet passes through does not allocate.
+//! nothing else: no socket, no thread, no clock. What a media packet passes through does not allocate
+//! (`tests/no_allocation.rs`).
 //!
 //! ```text
 //!  datagram -> classify -+-> stun -> ice_lite            who may speak to this leg, and from where
@@ -12,7 +13,7 @@
 //!                        +-> srtp::unprotect -----> rtcp -> reception
 //! ```
 //!
-//! Every parser accepts any bytes and answers with a value or an error; none panics (see each `__fuzz__` folder).
+//! Every parser accepts any bytes and answers with a value or an error; none panics (`tests/fuzz.rs`).
 #![forbid(unsafe_code)]
 
 pub mod classify;

@@ -47,7 +47,7 @@ pub struct RtpHeader {
     pub csrc_count: u8,
     /// Bytes of padding behind the payload, its own count byte included; 0 without padding.
     pub padding_len: u8,
-    /// Profile of the header extension; meaningful when `extension_len` or `has_extension` says so.
+    /// "Defined by profile" of the header extension; meaningful with `has_extension`.
     pub extension_profile: u16,
     pub has_extension: bool,
     /// The extension's elements, behind its four bytes of profile and length.

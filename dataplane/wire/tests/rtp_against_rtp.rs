@@ -1,9 +1,9 @@
 //! The RTP header of this crate against the `rtp` crate, and header extensions rewritten in place.
 
-use crosspoint_wire::rtp::{self, RtpHeader};
-use proptest::prelude::*;
 use ::rtp::header::{Extension, Header};
 use ::rtp::packet::Packet;
+use crosspoint_wire::rtp::{self, RtpHeader};
+use proptest::prelude::*;
 use webrtc_util::marshal::{Marshal, Unmarshal};
 
 fn header() -> impl Strategy<Value = Header> {
@@ -14,21 +14,34 @@ fn header() -> impl Strategy<Value = Header> {
         elements.prop_map(|elements| (true, 0xBEDE, elements)),
         two_byte.prop_map(|elements| (true, 0x1000, elements)),
     ];
-    (any::<bool>(), 0u8..128, any::<u16>(), any::<u32>(), any::<u32>(), prop::collection::vec(any::<u32>(), 0..16), extension)
-        .prop_map(|(marker, payload_type, sequence_number, timestamp, ssrc, csrc, (extension, profile, elements))| Header {
-            version: 2,
-            padding: false,
-            extension,
-            marker,
-            payload_type,
-            sequence_number,
-            timestamp,
-            ssrc,
-            csrc,
-            extension_profile: profile,
-            extensions: elements.into_iter().map(|(id, payload)| Extension { id, payload: payload.into() }).collect(),
-            extensions_padding: 0,
-        })
+    (
+        any::<bool>(),
+        0u8..128,
+        any::<u16>(),
+        any::<u32>(),
+        any::<u32>(),
+        prop::collection::vec(any::<u32>(), 0..16),
+        extension,
+    )
+        .prop_map(
+            |(marker, payload_type, sequence_number, timestamp, ssrc, csrc, (extension, profile, elements))| Header {
+                version: 2,
+                padding: false,
+                extension,
+                marker,
+                payload_type,
+                sequence_number,
+                timestamp,
+                ssrc,
+                csrc,
+                extension_profile: profile,
+                extensions: elements
+                    .into_iter()
+                    .map(|(id, payload)| Extension { id, payload: payload.into() })
+                    .collect(),
+                extensions_padding: 0,
+            },
+        )
 }
 
 fn elements(packet: &[u8]) -> Vec<(u8, Vec<u8>)> {
