@@ -13,13 +13,13 @@ use crate::registry::Registry;
 use crate::waiting::{Watched, wait};
 use crosspoint_contract::frame::encode;
 use crosspoint_contract::{
-    Command, DataplaneHello, Event, Fingerprint, FrameError, FrameReader, Generation, Order, ToControl, ToDataplane,
+    Command, DataplaneHello, Done, Event, Fingerprint, FrameError, FrameReader, Generation, Order, ToControl, ToDataplane,
     VERSION,
 };
 use rtrb::Consumer;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,9 +40,9 @@ pub fn listen(path: &Path) -> Result<UnixListener, Fault> {
     if UnixStream::connect(path).is_ok() {
         return Err(Fault::SocketInUse { path: path.to_owned() });
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(fault(error)),
-        _ => {}
+    // What a dataplane that was killed left behind; anything but a socket is not ours to remove.
+    if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        std::fs::remove_file(path).map_err(fault)?;
     }
     let listener = UnixListener::bind(path).map_err(fault)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
@@ -187,7 +187,11 @@ impl Link {
 
     fn order(&mut self, order: Order) {
         self.stopping |= order.command == Command::ShutDown;
-        if let Some(answer) = self.parts.registry.command(order) {
+        if let Some(mut answer) = self.parts.registry.command(order) {
+            if let Ok(Done::Counters { workers, .. }) = &mut answer.result {
+                let queued = self.parts.notes.iter().map(|notes| notes.slots() as u32);
+                workers.iter_mut().zip(queued).for_each(|(worker, queued)| worker.events_queued = queued);
+            }
             self.say(&ToControl::Answer(answer));
         }
     }

@@ -21,18 +21,24 @@ use crosspoint_contract::limits::{HANDSHAKE_BUFFER_BYTES_MAX, HANDSHAKES_HALF_OP
 use crosspoint_contract::{DtlsRole, Fingerprint, LegFailure, LegId, LobbyCounters, SrtpSuite, WorkerId};
 use crosspoint_wire::dtls::{DtlsKeys, Handshake, Identity, Output, Role};
 use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender, Suite};
-use rtrb::Consumer;
-use std::collections::{BinaryHeap, HashMap};
+use rtrb::{Consumer, PushError};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// Datagrams kept of a peer whose description is not there yet: a ClientHello in two or three parts, sent twice.
 const EARLY_DATAGRAMS_MAX: usize = 8;
 
-/// A peer without a description is forgotten after this long: its leg was closed meanwhile.
-const EARLY_AGE_MAX: Duration = Duration::from_secs(30);
+/// A peer without a description is forgotten after this long: its leg was closed meanwhile, or rings too long.
+const EARLY_AGE_MAX: Duration = Duration::from_secs(120);
+
+/// A handshake that found the lobby full tries again after this long.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two attempts to give keys to a worker whose ring is full.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// Room for one datagram of a handshake.
 const SCRATCH_BYTES: usize = 2048;
@@ -170,8 +176,8 @@ impl Lobby {
     fn knock(&mut self, knock: Knock, now: Instant) {
         let (Knock::Datagram { leg, .. } | Knock::Reachable { leg }) = &knock;
         let leg = leg.leg;
-        if !self.guests.contains_key(&leg) && self.guests.len() >= HANDSHAKES_HALF_OPEN_MAX.max(self.guests.capacity()) {
-            self.forget_oldest_early(now);
+        if !self.guests.contains_key(&leg) {
+            self.timeouts.push(Reverse((now + EARLY_AGE_MAX, leg)));
         }
         let guest = self.guests.entry(leg).or_insert_with(|| Guest::new(now));
         match knock {
@@ -217,8 +223,7 @@ impl Lobby {
             return;
         }
         if self.half_open >= HANDSHAKES_HALF_OPEN_MAX {
-            // The peer sends its flight again; by then there may be room.
-            guest.early.clear();
+            self.timeouts.push(Reverse((now + RETRY_PAUSE, leg)));
             return self.page.refused.add(1);
         }
         let role = match expected.role {
@@ -295,24 +300,20 @@ impl Lobby {
         }
     }
 
+    /// Passes something to a worker. A datagram that finds no room is lost, and sent again as any other; keys come
+    /// once and wait for room.
     fn admit(&mut self, worker: WorkerId, admission: Admission) {
-        let Some((ends, waker)) = self.workers.get_mut(usize::from(worker.0)) else { return };
-        // A lost datagram is sent again; keys wait for room, because they come once.
-        match (ends.to_worker.push(admission), waker) {
-            (Ok(()), waker) => waker.wake(),
-            (Err(rtrb::PushError::Full(Admission::Datagram { .. })), waker) => waker.wake(),
-            (Err(rtrb::PushError::Full(admission)), waker) => {
-                let mut rest = Some(admission);
-                while let Some(admission) = rest.take() {
-                    waker.wake();
-                    std::thread::sleep(Duration::from_millis(1));
-                    if let Err(rtrb::PushError::Full(back)) = ends.to_worker.push(admission) {
-                        rest = Some(back);
-                    }
-                }
-                waker.wake();
+        let Some((ends, bell)) = self.workers.get_mut(usize::from(worker.0)) else { return };
+        let mut refused = ends.to_worker.push(admission);
+        while let Err(PushError::Full(admission)) = refused {
+            bell.wake();
+            if matches!(admission, Admission::Datagram { .. }) || ends.to_worker.is_abandoned() {
+                return;
             }
+            std::thread::sleep(FULL_PAUSE);
+            refused = ends.to_worker.push(admission);
         }
+        bell.wake();
     }
 
     fn fire_timeouts(&mut self, now: Instant) {
@@ -320,15 +321,12 @@ impl Lobby {
             && at <= now
         {
             self.timeouts.pop();
-            self.advance(leg, now, |handshake| handshake.handle_timeout(now).is_ok());
+            match self.guests.get(&leg) {
+                Some(guest) if guest.expected.is_none() && now - guest.since >= EARLY_AGE_MAX => self.forget(leg),
+                Some(guest) if matches!(guest.stage, Stage::Waiting) => self.try_start(leg, now),
+                _ => self.advance(leg, now, |handshake| handshake.handle_timeout(now).is_ok()),
+            }
         }
-    }
-
-    /// Makes room by forgetting peers whose description never came.
-    fn forget_oldest_early(&mut self, now: Instant) {
-        let before = self.guests.len();
-        self.guests.retain(|_, guest| guest.expected.is_some() || now - guest.since < EARLY_AGE_MAX);
-        debug!(forgotten = before - self.guests.len(), "peers without a description");
     }
 
     fn count_half_open(&mut self, change: isize) {

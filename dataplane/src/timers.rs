@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 const ROUND: Nanos = Nanos::from_millis(250);
 
 /// Legs looked at in one turn; each may add two packets to the batch.
-const VISITS_PER_TURN_MAX: u64 = 24;
+const VISITS_PER_TURN_MAX: u64 = 32;
 
 /// A peer has this long from its description to keys.
 pub const CONNECT_TIMEOUT: Nanos = Nanos::from_secs(30);
@@ -60,8 +60,11 @@ impl Timers {
         &self.settings
     }
 
-    /// When to be called again at the latest.
+    /// When to be called again at the latest; at once while the hand is behind.
     pub fn next_turn(&self, legs: &LegTable, now: Nanos) -> Option<Nanos> {
+        if self.owed >= ROUND.0 {
+            return Some(now);
+        }
         let share = legs.len().clamp(1, 10) as u64;
         (!legs.is_empty()).then(|| now + Nanos(ROUND.0 / share))
     }

@@ -54,6 +54,7 @@ fn protect_one(batch: &mut PacketBatch, i: usize, leg: &mut Leg) -> Result<usize
     };
     result.map_err(|error| match error {
         SrtpError::Exhausted => DropReason::SrtpExhausted,
-        SrtpError::Malformed | SrtpError::Unauthentic | SrtpError::Replayed => DropReason::SrtpMalformed,
+        SrtpError::Replayed => DropReason::SrtpReplayed,
+        SrtpError::Malformed | SrtpError::Unauthentic => DropReason::SrtpMalformed,
     })
 }

@@ -3,6 +3,7 @@
 
 pub mod control;
 pub mod peer;
+pub mod stand;
 
 use crosspoint_contract::{Codec, Direction, DtlsRole, Fingerprint, Format, IceCredentials, RemoteDescription};
 
