@@ -100,6 +100,7 @@ impl Core {
             id: live.leg,
             sid: live.call_sid,
             client_sid: None,
+            is_named: true,
             role: live.role,
             state: LegState::Away,
             session: None,

@@ -3,7 +3,8 @@
 const FORBIDDEN: &[&str] = &[
     "tokio",
     "async ",
-    ".await",
+    ".await;",
+    ".await?",
     "std::thread",
     "Instant",
     "SystemTime",

@@ -172,8 +172,10 @@ pub struct Leg {
     pub id: LegId,
     /// By which its client knows the call.
     pub sid: String,
-    /// The client's temporary name of the call, until we gave it ours.
+    /// A caller's temporary name of the call. It stays good: a hang-up may cross our `ringing` on the wire.
     pub client_sid: Option<String>,
+    /// Whether the client has been told our name.
+    pub is_named: bool,
     pub role: LegRole,
     pub state: LegState,
     pub session: Option<SessionId>,
@@ -299,7 +301,7 @@ impl Leg {
 
     /// The name of the call that its client knows now.
     pub fn known_sid(&self) -> &str {
-        self.client_sid.as_deref().unwrap_or(&self.sid)
+        self.client_sid.as_deref().filter(|_| !self.is_named).unwrap_or(&self.sid)
     }
 
     /// A number for `o=`: constant for the leg's client, positive as some parsers want it.

@@ -136,6 +136,7 @@ impl Core {
             id,
             sid,
             client_sid: None,
+            is_named: role == LegRole::Callee,
             role,
             state: LegState::Opening,
             session: Some(session),
@@ -273,7 +274,8 @@ impl Core {
             return;
         };
         // From `ringing` on the client calls the call by our name; a second `ringing` says nothing new.
-        if let (Some(_), Some(session)) = (caller.client_sid.take(), caller.session) {
+        if let (false, Some(session)) = (caller.is_named, caller.session) {
+            caller.is_named = true;
             turn.send(session, &ToClient::Ringing { callsid: caller.sid.clone() });
         }
     }

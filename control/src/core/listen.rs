@@ -76,17 +76,19 @@ impl Core {
         }
         // A float that is negative or no number becomes 0.
         entry.reconnect_seconds = listen.reconnect_timeout.map_or(reconnect_max, |s| s as u32).min(reconnect_max);
-        let life_ms = grant.expires_unix_ms.saturating_sub(turn.now.unix_ms);
+        let connected_until = grant.expires_unix_ms;
         let connected = ToClient::Connected {
             region: self.config.region.clone(),
             gateway: self.config.gateway.clone(),
             identity: grant.identity.clone(),
             instance: entry.instance.clone(),
-            ttl_s: life_ms / 1000,
+            ttl_s: connected_until.saturating_sub(turn.now.unix_ms) / 1000,
         };
         entry.standing = Standing::Listening(grant);
         self.timers.cancel(Timer::Listen(session));
-        self.timers.set(Timer::TokenExpires(session), turn.now.monotonic_ms + life_ms);
+        let leeway_ms = self.config.limits.token_leeway_s * 1000;
+        let expires_ms = (connected_until + leeway_ms).saturating_sub(turn.now.unix_ms);
+        self.timers.set(Timer::TokenExpires(session), turn.now.monotonic_ms + expires_ms);
         turn.send(session, &connected);
     }
 

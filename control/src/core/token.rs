@@ -218,7 +218,3 @@ fn grant(claims: Claims, key: &ApiKey, expires_unix_ms: u64) -> Result<Grant, Re
         limits: claims.grants.crosspoint,
     })
 }
-
-#[cfg(test)]
-#[path = "token_tests.rs"]
-mod tests;

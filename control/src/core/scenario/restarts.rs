@@ -1,0 +1,178 @@
+//! Control dies and comes back; the dataplane dies and comes back.
+
+use super::*;
+
+#[test]
+fn a_restarted_control_adopts_the_call_resumes_its_clients_and_writes_one_record() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    let legs = world.dataplane.legs.clone();
+    world.restart_control();
+    assert_eq!((world.core.gauges().calls_answered, world.core.counters().calls_adopted), (1, 1));
+    assert_eq!(world.dataplane.legs, legs, "media was not touched");
+    let (alice, bob) = (world.client("alice"), world.client("bob"));
+    for (back, sid, token, sdp) in [
+        (alice, &talk.alice_sid, &talk.alice_token, offer_sdp("alic")),
+        (bob, &talk.bob_sid, &talk.bob_token, answer_sdp("bobb")),
+    ] {
+        world.say(back, "invite", json!({ "callsid": sid, "sdp": sdp, "twilio": {}, "reconnect": token }));
+        assert_eq!(&text(&world.only(back, "answer"), "callsid"), sid);
+    }
+    assert_eq!(world.dataplane.legs, legs, "nor by the resumption");
+    world.pass(120_000);
+    world.say(bob, "hangup", json!({ "callsid": talk.bob_sid }));
+    assert_eq!(world.kinds(alice), ["hangup"]);
+    assert_eq!((world.record().end_reason.as_str(), world.record().legs.len()), ("completed", 2));
+    assert_eq!(world.record().path, ["M2 client>local>client"]);
+    world.assert_clean();
+}
+
+#[test]
+fn an_adopted_call_can_restart_ice() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.restart_control();
+    let alice = world.client("alice");
+    let leg = world.core.sids[&talk.alice_sid];
+    let sdp = sdp("rest", "AA", "actpass", "sendrecv");
+    let invite = json!({ "callsid": talk.alice_sid, "sdp": sdp, "twilio": {}, "reconnect": talk.alice_token });
+    world.say(alice, "invite", invite);
+    let answer = text(&world.only(alice, "answer"), "sdp");
+    assert!(answer.contains(&world.dataplane.legs[&leg].1.ice.ufrag) && answer.contains("a=rtpmap:111 opus/48000/2"));
+    assert_eq!(world.dataplane.legs[&leg].2.as_ref().map(|r| r.formats.len()), Some(8));
+}
+
+#[test]
+fn hang_up_by_callsid_works_after_a_restart_without_resuming() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.restart_control();
+    let bob = world.client("bob");
+    world.say(bob, "hangup", json!({ "callsid": talk.bob_sid }));
+    assert_eq!((world.record().end_reason.as_str(), world.record().ended_by.as_str()), ("completed", "callee"));
+    world.assert_clean();
+}
+
+#[test]
+fn clients_that_never_return_after_a_restart_end_the_call_after_the_grace() {
+    let mut world = World::new();
+    world.connected_call();
+    world.restart_control();
+    world.pass(59_999);
+    assert_eq!(world.core.gauges().calls, 1);
+    world.pass(1);
+    assert_eq!(world.record().end_reason, "connection_lost");
+    world.assert_clean();
+}
+
+#[test]
+fn a_call_that_only_rang_at_the_restart_gets_its_record_and_loses_its_legs() {
+    let mut world = World::new();
+    let (alice, _bob) = (world.client("alice"), world.client("bob"));
+    world.call(alice, "bob");
+    world.restart_control();
+    assert_eq!((world.record().end_reason.as_str(), world.record().answered_unix_ms), ("interrupted", None));
+    world.assert_clean();
+}
+
+#[test]
+fn the_length_limit_holds_over_a_restart() {
+    let mut world = World::new();
+    let alice = world.listen(&limited_token(json!({ "max_call_seconds": 100 })));
+    let bob = world.client("bob");
+    world.heard(alice);
+    world.call_up(alice, bob);
+    world.pass(50_000);
+    world.restart_control();
+    let alice = world.client("alice");
+    let sid = world.core.calls()[0].call_sid.clone();
+    let token = super::super::bridge_token::Sealer::new([2; 32]).seal(
+        &super::super::bridge_token::BridgeToken {
+            call_sid: sid.clone(),
+            node: "node1".into(),
+            account_sid: ACCOUNT.into(),
+            identity: "alice".into(),
+            expires_unix_ms: u64::MAX,
+        },
+        [5; 12],
+    );
+    world.say(alice, "invite", json!({ "callsid": sid, "sdp": offer_sdp("alic"), "reconnect": token }));
+    world.pass(49_999);
+    assert_eq!(world.core.gauges().calls, 1);
+    world.pass(1);
+    assert_eq!(world.record().end_reason, "length_limit");
+}
+
+#[test]
+fn another_generation_of_the_dataplane_ends_the_calls_of_the_last_one() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.input(Input::DataplaneDetached);
+    world.dataplane.generation = Generation(2);
+    world.dataplane.legs.clear();
+    world.attach();
+    assert_eq!(code(&world.only(talk.alice, "hangup")), Some(53405));
+    assert_eq!(code(&world.only(talk.bob, "hangup")), Some(53405));
+    assert_eq!(world.record().end_reason, "media_failed");
+    world.assert_clean();
+    world.call_up(talk.alice, talk.bob);
+}
+
+#[test]
+fn both_processes_restarted_end_the_call_with_one_record() {
+    let mut world = World::new();
+    world.connected_call();
+    world.dataplane.generation = Generation(2);
+    world.dataplane.legs.clear();
+    world.restart_control();
+    assert_eq!(world.record().end_reason, "media_failed");
+    world.assert_clean();
+}
+
+#[test]
+fn a_link_that_breaks_and_returns_changes_nothing() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.input(Input::DataplaneDetached);
+    world.attach();
+    assert!(world.kinds(talk.alice).is_empty() && world.kinds(talk.bob).is_empty());
+    assert_eq!(world.core.gauges().calls_answered, 1);
+}
+
+#[test]
+fn a_hangup_while_the_link_is_down_is_told_and_recorded_at_once_and_closes_the_legs_later() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.input(Input::DataplaneDetached);
+    world.say(talk.alice, "hangup", json!({ "callsid": talk.alice_sid }));
+    assert_eq!(world.kinds(talk.bob), ["hangup"]);
+    assert_eq!(world.record().end_reason, "completed");
+    world.attach();
+    world.assert_clean();
+}
+
+#[test]
+fn legs_of_nobody_are_closed_after_the_orphan_grace() {
+    let mut world = World::new();
+    world.connected_call();
+    world.saved.clear();
+    world.restart_control();
+    assert_eq!(world.dataplane.legs.len(), 2);
+    world.pass(3_599_999);
+    assert_eq!(world.dataplane.legs.len(), 2);
+    world.pass(1);
+    assert!(world.dataplane.legs.is_empty());
+}
+
+#[test]
+fn reports_that_never_come_do_not_hold_the_record_back() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.dataplane.is_stuck = true;
+    world.say(talk.alice, "hangup", json!({ "callsid": talk.alice_sid }));
+    assert!(world.records.is_empty());
+    world.pass(2_000);
+    assert_eq!(world.record().end_reason, "completed");
+    world.unstick();
+    assert_eq!(world.records.len(), 1);
+}
