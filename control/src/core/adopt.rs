@@ -157,17 +157,21 @@ impl Core {
         let ours: Vec<_> = ours.filter(|leg| leg.ordered && leg.state != LegState::Opening).map(|l| l.id).collect();
         for leg in ours {
             match found.get(&leg) {
-                Some(snapshot) if snapshot.state != MediaState::Failed => self.recognise(leg, snapshot),
+                Some(snapshot) if snapshot.state != MediaState::Failed => self.recognise(turn, leg, snapshot),
                 _ => self.leg_failed(turn, leg, LegFailure::WorkerLost),
             }
         }
     }
 
-    fn recognise(&mut self, leg: LegId, snapshot: &LegSnapshot) {
+    fn recognise(&mut self, turn: &mut Turn, leg: LegId, snapshot: &LegSnapshot) {
         let Some(entry) = self.leg_mut(leg) else { return };
         entry.local = Some(snapshot.local.clone());
         entry.connected = snapshot.state == MediaState::Connected;
         entry.report = Some(snapshot.report.clone());
+        // Its client came back before the dataplane did.
+        if entry.awaits_answer && entry.state == LegState::Up {
+            self.send_answer(turn, leg);
+        }
     }
 
     /// Media may flow on; orders wait.

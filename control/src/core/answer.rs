@@ -155,10 +155,11 @@ impl Core {
         }
     }
 
-    /// Answers a leg's client with our side as it is now.
+    /// Answers a leg's client with our side as it is now, or as soon as an attached dataplane says what it is.
     pub(super) fn send_answer(&mut self, turn: &mut Turn, leg: LegId) {
         let reconnect = self.seal(turn, leg);
         let Some(entry) = self.leg_mut(leg) else { return };
+        entry.awaits_answer = true;
         let (Some(local), Some(remote)) = (entry.local.as_ref(), entry.remote.as_ref()) else { return };
         entry.sdp_version += 1;
         entry.awaits_answer = false;

@@ -28,6 +28,22 @@ fn a_restarted_control_adopts_the_call_resumes_its_clients_and_writes_one_record
 }
 
 #[test]
+fn a_client_that_is_back_before_the_dataplane_is_answered_when_it_is_there() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    let calls = world.live_calls();
+    world.core = Core::new(CoreConfig::default(), [3; 32], [2; 32]);
+    world.input(Input::KeysChanged(keys()));
+    world.input(Input::Restored { calls });
+    let alice = world.client("alice");
+    let invite = json!({ "callsid": talk.alice_sid, "sdp": offer_sdp("alic"), "reconnect": talk.alice_token });
+    world.say(alice, "invite", invite);
+    assert!(world.kinds(alice).is_empty());
+    world.attach();
+    assert_eq!(text(&world.only(alice, "answer"), "callsid"), talk.alice_sid);
+}
+
+#[test]
 fn an_adopted_call_can_restart_ice() {
     let mut world = World::new();
     let talk = world.connected_call();
