@@ -40,6 +40,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Between two attempts to give keys to a worker whose ring is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
+/// A handshake that wants to be called at once is called this much later, so that it cannot hold the thread.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
 /// Room for one datagram of a handshake.
 const SCRATCH_BYTES: usize = 2048;
 
@@ -252,7 +255,7 @@ impl Lobby {
             match handshake.poll(&mut self.scratch[..]) {
                 Output::Packet(len) => self.send(leg, len),
                 Output::Established(keys) => self.establish(leg, &keys),
-                Output::Timeout(at) => return self.timeouts.push(Reverse((at.max(now), leg))),
+                Output::Timeout(at) => return self.timeouts.push(Reverse((at.max(now + TIMEOUT_MIN), leg))),
                 Output::PeerClosed => return self.fail(leg, LegFailure::PeerClosed),
                 Output::Idle => return,
             }

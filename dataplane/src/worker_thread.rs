@@ -169,3 +169,93 @@ impl Life {
         self.plan.wakers.link.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BackendChoice;
+    use crate::io::Sleeper;
+    use crate::leg::{Leg, LegHandle, LegSeed};
+    use crate::queues::{LinkEnds, WorkerOrder, worker_rings};
+    use crosspoint_contract::LegId;
+    use crosspoint_wire::ice_lite::Credentials;
+    use std::time::Instant;
+
+    fn leg() -> Box<Leg> {
+        Leg::new(LegSeed {
+            handle: LegHandle { slot: 0, leg: LegId(1) },
+            ice: Credentials { ufrag: "leg00001".into(), pwd: "a-password-of-many-bytes".into() },
+            audio_ssrc: 1,
+            video_ssrc: 2,
+            first_sequence_number: 1,
+            first_timestamp: 1,
+            cname: "bridge".into(),
+        })
+    }
+
+    fn plan(wakers: Wakers) -> Plan {
+        Plan {
+            worker: WorkerId(0),
+            core: None,
+            io: IoConfig {
+                addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+                backend: BackendChoice::Auto,
+                legs_max: 4,
+                huge_pages: false,
+            },
+            advertised: None,
+            silence: Nanos::from_secs(10),
+            report_interval: Nanos::from_secs(5),
+            wakers,
+            counters: Arc::default(),
+            bell: Bell::default(),
+            seed: 1,
+        }
+    }
+
+    fn next_note(link: &mut LinkEnds) -> WorkerNote {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Ok(note) = link.from_worker.pop() {
+                return note;
+            }
+            assert!(Instant::now() < deadline, "the worker says nothing");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn worker_that_panics_is_lost_and_its_successor_begins_empty_on_the_same_port() {
+        let sleeper = Sleeper::new().expect("an eventfd");
+        let plan = plan(Wakers { link: sleeper.waker(), lobby: sleeper.waker() });
+        let (bell, (ends, mut link, _lobby)) = (plan.bell.clone(), worker_rings());
+        let (started, thread) = spawn(plan, ends).expect("starts");
+        let mut give = |order| {
+            assert!(link.to_worker.push(order).is_ok());
+            bell.wake();
+        };
+        give(WorkerOrder::Begin);
+        give(WorkerOrder::Open(leg()));
+        give(WorkerOrder::Panic);
+        give(WorkerOrder::Open(leg()));
+        assert!(matches!(next_note(&mut link), WorkerNote::Answered(answered) if answered.result.is_ok()));
+        assert!(matches!(next_note(&mut link), WorkerNote::Lost));
+
+        let mut give = |order| {
+            assert!(link.to_worker.push(order).is_ok());
+            bell.wake();
+        };
+        give(WorkerOrder::Begin);
+        give(WorkerOrder::Open(leg()));
+        let answered = next_note(&mut link);
+        assert!(
+            matches!(answered, WorkerNote::Answered(answered) if answered.result.is_ok()),
+            "the slot is free, and the order before `Begin` was not carried out"
+        );
+        assert!(std::net::UdpSocket::bind(started.addr).is_err(), "the successor holds the port");
+        assert!(link.to_worker.push(WorkerOrder::Stop).is_ok());
+        bell.wake();
+        assert!(matches!(next_note(&mut link), WorkerNote::Stopped));
+        thread.join().expect("ends");
+    }
+}

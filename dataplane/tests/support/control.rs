@@ -117,6 +117,7 @@ impl Control {
             assert!(Instant::now() < deadline, "the awaited event did not come");
             match read(&mut self.stream, &mut self.reader) {
                 ToControl::Event(event) => self.events.push_back(event),
+                ToControl::Answer(_) => {}
                 other => panic!("unasked: {other:?}"),
             }
         }
