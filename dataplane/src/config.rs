@@ -116,9 +116,9 @@ impl FromStr for CorePlan {
         match text {
             "none" => Ok(CorePlan::None),
             "auto" => Ok(CorePlan::Auto),
-            list => parse_core_list(list).map(CorePlan::List).ok_or(ParseChoiceError {
-                expected: "`none`, `auto`, or cores such as `2-5,8`",
-            }),
+            list => parse_core_list(list)
+                .map(CorePlan::List)
+                .ok_or(ParseChoiceError { expected: "`none`, `auto`, or cores such as `2-5,8`" }),
         }
     }
 }

@@ -11,6 +11,8 @@
 //!  then          streams in, streams out, ICE, digits, figures
 //! ```
 
+use crate::flat_map::UfragKey;
+use crate::io::Remote;
 use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, STREAMS_PER_LEG_MAX};
 use crosspoint_contract::{Codec, Direction, Format, LegFailure, LegId, LegReport, LegState, Medium, SrtpSuite};
 use crosspoint_wire::Nanos;
@@ -19,8 +21,6 @@ use crosspoint_wire::ice_lite::{Credentials, IceLite};
 use crosspoint_wire::reception::Reception;
 use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender};
 use crosspoint_wire::telephone_event::{DigitListener, DigitSender};
-use crate::flat_map::UfragKey;
-use crate::io::Remote;
 use std::net::SocketAddr;
 
 /// Place of a leg in its worker's table.
@@ -293,9 +293,8 @@ const VIDEO_CLOCK_RATE_HZ: u32 = 90_000;
 impl Leg {
     pub fn new(seed: LegSeed) -> Box<Self> {
         let LegSeed { handle, ice, audio_ssrc, video_ssrc, first_sequence_number, first_timestamp, cname } = seed;
-        let stream = |ssrc, clock_rate_hz| {
-            OutgoingStream::new(ssrc, first_sequence_number, first_timestamp, clock_rate_hz)
-        };
+        let stream =
+            |ssrc, clock_rate_hz| OutgoingStream::new(ssrc, first_sequence_number, first_timestamp, clock_rate_hz);
         Box::new(Leg {
             id: handle.leg,
             next_due: Nanos::ZERO,

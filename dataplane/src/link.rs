@@ -13,8 +13,8 @@ use crate::registry::Registry;
 use crate::waiting::{Watched, wait};
 use crosspoint_contract::frame::encode;
 use crosspoint_contract::{
-    Command, DataplaneHello, Done, Event, Fingerprint, FrameError, FrameReader, Generation, Order, ToControl, ToDataplane,
-    VERSION,
+    Command, DataplaneHello, Done, Event, Fingerprint, FrameError, FrameReader, Generation, Order, ToControl,
+    ToDataplane, VERSION,
 };
 use rtrb::Consumer;
 use std::io::{ErrorKind, Read, Write};
@@ -140,8 +140,7 @@ impl Link {
                 continue;
             }
             self.alone_since = None;
-            self.control =
-                Some(Control { stream, reader: FrameReader::default(), greeted: false, unsent: Vec::new() });
+            self.control = Some(Control { stream, reader: FrameReader::default(), greeted: false, unsent: Vec::new() });
         }
     }
 

@@ -60,8 +60,7 @@ impl<'ends> Links<'ends> {
     /// A DTLS datagram for the lobby; false when the ring is full.
     pub fn knock(&mut self, leg: LegHandle, bytes: &[u8]) -> bool {
         self.lobby_told = true;
-        Datagram::new(bytes)
-            .is_some_and(|datagram| self.ends.to_lobby.push(Knock::Datagram { leg, datagram }).is_ok())
+        Datagram::new(bytes).is_some_and(|datagram| self.ends.to_lobby.push(Knock::Datagram { leg, datagram }).is_ok())
     }
 
     /// The leg has its first validated pair.

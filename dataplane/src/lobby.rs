@@ -11,8 +11,8 @@
 //!   LobbyOrder::Expect-'                                    '--> Admission::Failed
 //! ```
 
-use crate::counters::Cell;
 use crate::bell::Bell;
+use crate::counters::Cell;
 use crate::io::Sleeper;
 use crate::leg::{Keys, LegHandle};
 use crate::queues::{Admission, Datagram, Knock, LobbyEnds, LobbyOrder};

@@ -97,6 +97,7 @@ pub enum Spent {
 }
 
 /// A worker to the lobby.
+#[allow(clippy::large_enum_variant)] // by value: a box would have to be allocated by the worker
 pub enum Knock {
     /// A DTLS datagram from a validated address.
     Datagram { leg: LegHandle, datagram: Datagram },
@@ -105,12 +106,22 @@ pub enum Knock {
 }
 
 /// The lobby to a worker.
+#[allow(clippy::large_enum_variant)] // by value: a box would have to be freed by the worker
 pub enum Admission {
     /// To be sent to the leg's peer.
-    Datagram { leg: LegHandle, datagram: Datagram },
+    Datagram {
+        leg: LegHandle,
+        datagram: Datagram,
+    },
     /// The handshake is complete and the certificate is the described one.
-    Keys { leg: LegHandle, keys: Box<Keys> },
-    Failed { leg: LegHandle, why: LegFailure },
+    Keys {
+        leg: LegHandle,
+        keys: Box<Keys>,
+    },
+    Failed {
+        leg: LegHandle,
+        why: LegFailure,
+    },
 }
 
 /// A datagram by value.
@@ -135,9 +146,16 @@ impl Datagram {
 /// The link thread to the lobby.
 pub enum LobbyOrder {
     /// The leg's description is known: its handshake may begin.
-    Expect { worker: WorkerId, leg: LegHandle, role: DtlsRole, fingerprint: Fingerprint },
+    Expect {
+        worker: WorkerId,
+        leg: LegHandle,
+        role: DtlsRole,
+        fingerprint: Fingerprint,
+    },
     /// The leg is closed.
-    Forget { leg: LegId },
+    Forget {
+        leg: LegId,
+    },
     Stop,
 }
 

@@ -23,8 +23,8 @@ use crate::random;
 use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, FORMATS_PER_LEG_MAX};
 use crosspoint_contract::{
     Answer, BridgeId, BridgeSnapshot, CallKey, Codec, Command, CommandId, Done, Event, Fingerprint, Format,
-    IceCredentials, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused,
-    RemoteDescription, Snapshot, WorkerCounters, WorkerHello, WorkerId,
+    IceCredentials, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription,
+    Snapshot, WorkerCounters, WorkerHello, WorkerId,
 };
 use crosspoint_wire::ice_lite::Credentials;
 use rtrb::Producer;
@@ -170,9 +170,9 @@ impl Registry {
             Command::Bridge { bridge, legs } => self.bridge(asked, bridge, legs),
             Command::Unbridge { bridge } => self.unbridge(asked, bridge),
             Command::SendDigits { leg, digits } => self.send_digits(asked, leg, &digits),
-            Command::ReadLeg { leg } => self.known(leg).and_then(|(worker, handle)| {
-                self.send(worker, WorkerOrder::Read(handle), asked, Reply::Report)
-            }),
+            Command::ReadLeg { leg } => self
+                .known(leg)
+                .and_then(|(worker, handle)| self.send(worker, WorkerOrder::Read(handle), asked, Reply::Report)),
             Command::CloseLeg { leg } => match self.close(asked, leg) {
                 Err(Refused::UnknownLeg(_)) => return Some(answer(id, Ok(Done::Report(LegReport::default())))),
                 result => result,

@@ -27,7 +27,9 @@ fn connect(control: &mut Control, leg: u64, role: Role) -> Peer {
     peer.shake_hands(role);
     let addr = peer.socket.local_addr().expect("bound");
     let connected = control.event(|event| matches!(event, Event::LegConnected { .. }));
-    assert!(matches!(connected, Event::LegConnected { leg: id, remote_addr, .. } if id == LegId(leg) && remote_addr == addr));
+    assert!(
+        matches!(connected, Event::LegConnected { leg: id, remote_addr, .. } if id == LegId(leg) && remote_addr == addr)
+    );
     peer
 }
 

@@ -158,11 +158,8 @@ fn drain_is_over_when_the_last_leg_has_gone() {
     let mut control = dataplane.attach();
     control.open(1);
     control.ok(Command::Drain);
-    let refused = control.ask(Command::OpenLeg {
-        leg: LegId(2),
-        call: CallKey(1),
-        transport: TransportRequest::WebRtc,
-    });
+    let refused =
+        control.ask(Command::OpenLeg { leg: LegId(2), call: CallKey(1), transport: TransportRequest::WebRtc });
     assert_eq!(refused, Err(Refused::Draining));
     control.send(Command::CloseLeg { leg: LegId(1) });
     assert_eq!(control.event(|event| *event == Event::Drained), Event::Drained);
@@ -172,8 +169,7 @@ fn drain_is_over_when_the_last_leg_has_gone() {
 
 #[test]
 fn counters_of_every_worker_can_be_read() {
-    let dataplane =
-        Dataplane::start(DataplaneConfig { workers: 2, legs_max: 8, ..DataplaneConfig::default() });
+    let dataplane = Dataplane::start(DataplaneConfig { workers: 2, legs_max: 8, ..DataplaneConfig::default() });
     let mut control = dataplane.attach();
     control.open(1);
     let Ok(Done::Counters { workers, lobby }) = control.ask(Command::ReadCounters) else { panic!("counters") };

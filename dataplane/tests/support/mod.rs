@@ -8,7 +8,8 @@ pub mod stand;
 use crosspoint_contract::{Codec, Direction, DtlsRole, Fingerprint, Format, IceCredentials, RemoteDescription};
 
 pub const OPUS: Format = Format { payload_type: 111, codec: Codec::Opus, clock_rate_hz: 48_000, channels: 2 };
-pub const DIGITS: Format = Format { payload_type: 110, codec: Codec::TelephoneEvent, clock_rate_hz: 48_000, channels: 1 };
+pub const DIGITS: Format =
+    Format { payload_type: 110, codec: Codec::TelephoneEvent, clock_rate_hz: 48_000, channels: 1 };
 
 /// What a browser-like peer says of itself.
 pub fn description(fingerprint: [u8; 32], role: DtlsRole, formats: &[Format]) -> RemoteDescription {
