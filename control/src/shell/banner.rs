@@ -6,6 +6,7 @@ use super::server::Reachable;
 use super::settings::Settings;
 use super::tls;
 use super::token::DEV_ACCOUNT_SID;
+use crosspoint_contract::WorkerHello;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -43,13 +44,7 @@ fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String 
         Some(hello) => {
             for worker in &hello.workers {
                 let core = worker.core.map_or("not pinned".into(), |core| format!("core {core}"));
-                line(
-                    "media",
-                    format!(
-                        "udp {}   worker {}, {core}, {}: {}",
-                        worker.addr, worker.worker, worker.backend, worker.backend_reason
-                    ),
-                );
+                line("media", format!("udp {}   worker {}, {core}; {}", worker.addr, worker.worker, picked(worker)));
             }
         }
         None => line(
@@ -63,6 +58,15 @@ fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String 
         line("dev mode", format!("account {DEV_ACCOUNT_SID}; placeholder keys, loopback only"));
     }
     format!("crosspoint {} is ready (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Which io backend, and why; the reason often names it already.
+fn picked(worker: &WorkerHello) -> String {
+    if worker.backend_reason.starts_with(&worker.backend) {
+        worker.backend_reason.clone()
+    } else {
+        format!("{}: {}", worker.backend, worker.backend_reason)
+    }
 }
 
 /// Commands find another data directory only if they are told.

@@ -196,9 +196,9 @@ pub fn unix_ms() -> u64 {
 fn log(note: &Note) {
     let fields = Fields(&note.fields);
     match note.level {
-        Level::Debug => tracing::debug!(kind = note.kind, %fields),
-        Level::Info => tracing::info!(kind = note.kind, %fields),
-        Level::Warn => tracing::warn!(kind = note.kind, %fields),
+        Level::Debug => tracing::debug!(kind = note.kind, "{fields}"),
+        Level::Info => tracing::info!(kind = note.kind, "{fields}"),
+        Level::Warn => tracing::warn!(kind = note.kind, "{fields}"),
     }
 }
 

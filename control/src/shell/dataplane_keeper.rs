@@ -145,8 +145,6 @@ impl Keeper {
     /// Pumps one attachment from its beginning to its end.
     async fn attend(&mut self, attachment: Attachment, number: u64) -> Option<EndTold> {
         let hello = attachment.hello.clone();
-        let legs = attachment.snapshot.legs.len();
-        tracing::info!(kind = "dataplane_attached", process = hello.process_id, workers = hello.workers.len(), legs);
         self.state.send_modify(|state| {
             state.trouble = None;
             state.attached = Some(hello);
@@ -156,7 +154,7 @@ impl Keeper {
         match ended {
             PumpEnd::ShutDown(told) => Some(told),
             PumpEnd::Lost(error) => {
-                tracing::warn!(kind = "dataplane_detached", why = %error, "attaching again");
+                tracing::debug!(kind = "dataplane_link_ended", why = %error);
                 let _ = self.arrivals.send(Arrival::Input(Input::DataplaneDetached)).await;
                 None
             }
@@ -165,9 +163,12 @@ impl Keeper {
 
     /// A dataplane of other settings that carries nothing is ended and started anew; one that carries calls is kept.
     fn must_replace(&self, attachment: &Attachment) -> bool {
+        if self.plan.is_none() {
+            return false;
+        }
         let Some(difference) = difference(&self.settings, &attachment.hello) else { return false };
         let legs = attachment.snapshot.legs.len();
-        if self.plan.is_none() || legs > 0 {
+        if legs > 0 {
             tracing::warn!(kind = "dataplane_differs", %difference, legs, "it stays; it takes the settings when it is started again");
             return false;
         }
@@ -184,7 +185,8 @@ impl Keeper {
     }
 
     async fn lost(&self, why: &str) {
-        tracing::error!(kind = "dataplane_lost", why, "its calls end; see its last lines above");
+        let next = if self.plan.is_some() { "starting it again" } else { "waiting for whoever starts it" };
+        tracing::error!(kind = "dataplane_ended", why, "its calls end; {next}; its last lines are above");
         self.state.send_modify(|state| state.lost += 1);
         let _ = self.arrivals.send(Arrival::Input(Input::DataplaneLost { why: why.to_owned() })).await;
     }

@@ -141,7 +141,7 @@ impl Attachment {
         if arrivals.send(Arrival::Input(attached)).await.is_err() {
             return PumpEnd::Lost(LinkError::Closed);
         }
-        let mut outstanding = 0;
+        let mut outstanding = 0_usize;
         let mut own = OwnCommands::default();
         let mut shut_down = None;
         // Written as the socket takes it, so that reading never waits for writing. Bounded by what may be outstanding.
@@ -155,8 +155,10 @@ impl Attachment {
                 frame = self.reader.next() => match frame {
                     Ok(ToControl::Answer(answer)) if answer.id.0 & SHELL_COMMAND != 0 => { own.answered(answer); Ok(()) }
                     Ok(ToControl::Answer(answer)) => {
-                        outstanding -= 1;
-                        forward(arrivals, Input::DataplaneAnswered(answer)).await
+                        match outstanding.checked_sub(1) {
+                            Some(fewer) => { outstanding = fewer; forward(arrivals, Input::DataplaneAnswered(answer)).await }
+                            None => Err(LinkError::OutOfOrder),
+                        }
                     }
                     Ok(ToControl::Event(event)) => forward(arrivals, Input::DataplaneSaid(event)).await,
                     Ok(ToControl::Hello(_) | ToControl::Snapshot(_)) => Err(LinkError::OutOfOrder),

@@ -7,7 +7,7 @@ use super::connections::{Connections, Remote};
 use super::core_loop::{Arrival, CoreView};
 use super::dataplane_keeper::LinkState;
 use super::dataplane_link::LinkRequest;
-use super::session::{self, SessionLimits};
+use super::session::{self, OpenSessions, SessionLimits};
 use super::store::PendingWrites;
 use super::{dev_token, health, metrics, pages};
 use crate::core::input::SessionId;
@@ -34,7 +34,9 @@ pub struct App {
     pub link: mpsc::Sender<LinkRequest>,
     pub link_state: watch::Receiver<LinkState>,
     pub pending: Arc<PendingWrites>,
+    /// Sessions opened since start; numbers them.
     pub sessions: Arc<AtomicU64>,
+    pub open_sessions: OpenSessions,
     pub session_limits: SessionLimits,
     /// Web origins that may open `/signal`; `None` for any.
     pub origins: Option<Arc<[String]>>,
@@ -79,10 +81,10 @@ async fn signal(
     let limits = app.session_limits;
     // A message a little over the bound still arrives whole, so that the session can name the reason it is closed for.
     let hard_bound = limits.message_bytes_max.saturating_mul(2);
-    upgrade
-        .max_message_size(hard_bound)
-        .max_frame_size(hard_bound)
-        .on_upgrade(move |socket| session::serve(socket, session, remote, limits, app.arrivals))
+    upgrade.max_message_size(hard_bound).max_frame_size(hard_bound).on_upgrade(move |socket| async move {
+        let _open = app.open_sessions.enter();
+        session::serve(socket, session, remote, limits, app.arrivals).await;
+    })
 }
 
 /// Programs that are no browsers send no origin.

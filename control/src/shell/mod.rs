@@ -13,7 +13,11 @@ mod dev_token;
 mod fault;
 mod health;
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod keys;
+#[cfg(test)]
+mod link_tests;
 mod log;
 mod metrics;
 mod pages;

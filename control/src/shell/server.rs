@@ -15,7 +15,7 @@ use super::dataplane_link::{LinkRequest, REQUESTS_MAX};
 use super::fault::Fault;
 use super::http::{self, App};
 use super::keys::KeyWatch;
-use super::session::SessionLimits;
+use super::session::{OpenSessions, SessionLimits};
 use super::settings::{Effective, Settings, TlsListen};
 use super::store::{PendingWrites, SqliteStore, Store, spawn_writer};
 use super::tls;
@@ -50,12 +50,13 @@ pub struct Reachable {
 pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> {
     let settings = effective.settings();
     refuse_placeholders_off_loopback(&settings)?;
+    refuse_unreachable_media(&settings)?;
     let signals = Signals::install();
     let dir = DataDir::open(&settings.data_dir)?;
     let _lock = dir.lock()?;
     let listeners = Listeners::open(&settings, &dir).await?;
     let store = SqliteStore::open(&dir).await?;
-    let running = start(&settings, &dir, &store, plan, &listeners).await?;
+    let running = start(&settings, &dir, &store, plan).await?;
     let reachable = listeners.serve(running.app.clone());
     banner::print(&settings, &reachable, running.attached().await);
     signals.first().await;
@@ -86,6 +87,19 @@ fn refuse_placeholders_off_loopback(settings: &Settings) -> Result<(), Fault> {
         Some((name, ip)) => Err(Fault::PlaceholderKeysOffLoopback { name, value: ip.to_string() }),
         None => Ok(()),
     }
+}
+
+/// A client cannot send to 0.0.0.0, so somebody must say which address it is.
+fn refuse_unreachable_media(settings: &Settings) -> Result<(), Fault> {
+    let any_address = settings.media_listen.is_unspecified() && settings.media_advertise.is_none();
+    if any_address && settings.media_attach.is_none() {
+        let why = format!("media.listen is {} and no address is advertised to clients", settings.media_listen);
+        return Err(Fault::Combination { why, next: "--media-advertise ADDRESS, the one that clients reach" });
+    }
+    if settings.media_listen.is_loopback() && !settings.dev && settings.media_attach.is_none() {
+        tracing::warn!(kind = "media_on_loopback", "only clients of this machine can be heard; set media.listen");
+    }
+    Ok(())
 }
 
 /// Sockets that are bound before anything else starts, so that a taken port is the first thing said.
@@ -161,13 +175,7 @@ struct Running {
     owns_dataplane: bool,
 }
 
-async fn start(
-    settings: &Settings,
-    dir: &DataDir,
-    store: &SqliteStore,
-    plan: ChildPlan,
-    _listeners: &Listeners,
-) -> Result<Running, Fault> {
+async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: ChildPlan) -> Result<Running, Fault> {
     let core = Core::new(settings.core_config(), random_bytes()?, dir.node_key()?);
     let pending = Arc::new(PendingWrites::default());
     let (arrivals, arriving) = mpsc::channel(ARRIVALS_MAX);
@@ -203,6 +211,7 @@ async fn start(
         link_state: link_state.clone(),
         pending,
         sessions: Arc::default(),
+        open_sessions: OpenSessions::default(),
         session_limits: SessionLimits {
             message_bytes_max: settings.limits_message_bytes_max,
             queue_max: settings.limits_session_queue_max.max(1),
@@ -234,9 +243,12 @@ impl Running {
             while self.app.look().await.is_some_and(|view| view.gauges.calls > 0) {
                 sleep(LOOK_INTERVAL).await;
             }
+            while self.app.open_sessions.count() > 0 {
+                sleep(LOOK_INTERVAL).await;
+            }
         };
         if timeout(HANG_UP_MAX, hung_up).await.is_err() {
-            tracing::warn!(kind = "calls_left", "some calls did not end in time; the next start takes them up");
+            tracing::warn!(kind = "clients_left", "some clients did not say goodbye in time");
         }
         if timeout(FLUSH_MAX, self.app.pending.flushed()).await.is_err() {
             tracing::error!(

@@ -12,6 +12,8 @@ use super::core_loop::{Arrival, Outgoing};
 use crate::core::input::{Input, SessionId};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
@@ -43,6 +45,31 @@ enum End {
 pub struct SessionLimits {
     pub message_bytes_max: usize,
     pub queue_max: usize,
+}
+
+/// Counts sessions until their closing handshake is over, so that an orderly end can wait for them.
+#[derive(Clone, Debug, Default)]
+pub struct OpenSessions(Arc<AtomicUsize>);
+
+/// One open session; dropped at its end.
+#[derive(Debug)]
+pub struct OpenSession(Arc<AtomicUsize>);
+
+impl OpenSessions {
+    pub fn enter(&self) -> OpenSession {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        OpenSession(self.0.clone())
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Serves one socket until either side ends it, and tells the core of both.

@@ -25,7 +25,7 @@ Examples:
   crosspoint token --identity bob --max-call-seconds 60 --destinations 'client:*'
   crosspoint calls --limit 5                     the last call records
   crosspoint config --explain > crosspoint.toml  every key with its documentation, ready to edit
-  crosspoint --config crosspoint.toml            start with a configuration (dev mode is then off)
+  crosspoint --config crosspoint.toml            start with a configuration; see its first key, dev
   crosspoint keys create --account AC…           a key to sign tokens with; a running server takes it up
 
 Every key of the configuration is also a flag (signal.listen: --signal-listen) and a variable (CROSSPOINT_SIGNAL_LISTEN).

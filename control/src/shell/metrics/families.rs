@@ -155,7 +155,7 @@ const WORKER_FAMILIES: &[(&str, Kind, Reading, &str)] = &[
         |w| float(w.events_dropped),
         "Events that found the link to control full",
     ),
-    ("crosspoint_worker_legs", Kind::Gauge, |w| f64::from(w.legs), "Legs held"),
+    ("crosspoint_worker_legs", Kind::Gauge, |w| f64::from(w.legs), "Legs that the worker holds"),
     (
         "crosspoint_worker_legs_connected",
         Kind::Gauge,

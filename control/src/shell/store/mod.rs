@@ -9,6 +9,9 @@ pub mod writer;
 pub use sqlite::SqliteStore;
 pub use writer::{PendingWrites, spawn_writer};
 
+#[cfg(test)]
+mod tests;
+
 use super::fault::Fault;
 use crate::core::keys::{Account, ApiKey, KeyMaterial, KeyTable};
 use crate::core::record::{CallRecord, LiveCall};

@@ -1,0 +1,149 @@
+//! The link against a dataplane played by the test over a real Unix socket.
+
+use super::core_loop::Arrival;
+use super::dataplane_link::{Attachment, LinkError, LinkRequest, PumpEnd, TaggedOrder};
+use crate::core::input::Input;
+use crosspoint_contract::{
+    Answer, Command, CommandId, DataplaneHello, Done, Event, Fingerprint, FrameReader, Generation, LegId,
+    LobbyCounters, Order, Snapshot, ToControl, ToDataplane, VERSION, frame,
+};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+fn hello(version: u32) -> ToControl {
+    let fingerprint = Fingerprint { sha256: [7; 32] };
+    ToControl::Hello(DataplaneHello { version, generation: Generation(9), process_id: 4, workers: vec![], fingerprint })
+}
+
+/// The dataplane's side of a link.
+struct Dataplane {
+    stream: UnixStream,
+    frames: FrameReader,
+}
+
+impl Dataplane {
+    async fn accept(listener: &UnixListener, version: u32) -> Dataplane {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut dataplane = Dataplane { stream, frames: FrameReader::default() };
+        assert!(matches!(dataplane.next().await, ToDataplane::Hello(hello) if hello.version == VERSION));
+        dataplane.say(&hello(version)).await;
+        dataplane.say(&ToControl::Snapshot(Snapshot::default())).await;
+        dataplane
+    }
+
+    async fn say(&mut self, message: &ToControl) {
+        let mut bytes = Vec::new();
+        frame::encode(message, &mut bytes);
+        self.stream.write_all(&bytes).await.expect("written");
+    }
+
+    async fn next(&mut self) -> ToDataplane {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(frame) = self.frames.next().expect("well-formed") {
+                return frame;
+            }
+            let bytes = self.stream.read(&mut buffer).await.expect("read");
+            assert!(bytes > 0, "control closed the link");
+            self.frames.push(&buffer[..bytes]);
+        }
+    }
+}
+
+struct Link {
+    _dir: TempDir,
+    dataplane: Dataplane,
+    requests: mpsc::Sender<LinkRequest>,
+    arriving: mpsc::Receiver<Arrival>,
+    pump: JoinHandle<PumpEnd>,
+}
+
+async fn link(number: u64) -> Link {
+    let (dir, listener) = listener();
+    let path = dir.path().join("s");
+    let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1)).await });
+    let dataplane = Dataplane::accept(&listener, VERSION).await;
+    let attachment = opening.await.expect("no panic").expect("attached");
+    let (requests, mut received) = mpsc::channel(16);
+    let (arrivals, mut arriving) = mpsc::channel(16);
+    let pump = tokio::spawn(async move { attachment.pump(number, &mut received, &arrivals).await });
+    assert!(matches!(
+        arriving.recv().await,
+        Some(Arrival::Input(Input::DataplaneAttached { hello, .. })) if hello.generation == Generation(9)
+    ));
+    Link { _dir: dir, dataplane, requests, arriving, pump }
+}
+
+fn listener() -> (TempDir, UnixListener) {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let listener = UnixListener::bind(dir.path().join("s")).expect("a socket");
+    (dir, listener)
+}
+
+fn order(attachment: u64, id: u64) -> LinkRequest {
+    let order = Order { id: CommandId(id), command: Command::ReadLeg { leg: LegId(id) } };
+    LinkRequest::Order(TaggedOrder { attachment, order })
+}
+
+#[tokio::test]
+async fn orders_of_an_earlier_attachment_are_void() {
+    let mut link = link(2).await;
+    link.requests.send(order(1, 10)).await.expect("open");
+    link.requests.send(order(2, 11)).await.expect("open");
+    let ToDataplane::Order(first) = link.dataplane.next().await else { panic!("awaited an order") };
+    assert_eq!(first.id, CommandId(11));
+}
+
+#[tokio::test]
+async fn answers_and_events_reach_the_core_and_own_answers_do_not() {
+    let mut link = link(1).await;
+    let (reply, reading) = oneshot::channel();
+    link.requests.send(LinkRequest::ReadCounters(reply)).await.expect("open");
+    let ToDataplane::Order(asked) = link.dataplane.next().await else { panic!("awaited an order") };
+    let counters =
+        Done::Counters { workers: vec![], lobby: LobbyCounters { handshakes_failed: 3, ..Default::default() } };
+    link.dataplane.say(&ToControl::Answer(Answer { id: asked.id, result: Ok(counters) })).await;
+    assert_eq!(reading.await.expect("answered").1.handshakes_failed, 3);
+
+    link.requests.send(order(1, 5)).await.expect("open");
+    let ToDataplane::Order(asked) = link.dataplane.next().await else { panic!("awaited an order") };
+    let answer = Answer { id: asked.id, result: Ok(Done::Ok) };
+    link.dataplane.say(&ToControl::Answer(answer.clone())).await;
+    link.dataplane.say(&ToControl::Event(Event::Drained)).await;
+    assert!(matches!(link.arriving.recv().await, Some(Arrival::Input(Input::DataplaneAnswered(a))) if a == answer));
+    assert!(matches!(link.arriving.recv().await, Some(Arrival::Input(Input::DataplaneSaid(Event::Drained)))));
+}
+
+#[tokio::test]
+async fn orderly_end_is_told_apart_from_a_lost_link() {
+    let lost = link(1).await;
+    drop(lost.dataplane);
+    assert!(matches!(lost.pump.await.expect("no panic"), PumpEnd::Lost(LinkError::Closed | LinkError::Io(_))));
+
+    let mut ended = link(1).await;
+    let (told, _gone) = oneshot::channel();
+    ended.requests.send(LinkRequest::ShutDown(told)).await.expect("open");
+    assert!(matches!(ended.dataplane.next().await, ToDataplane::Order(Order { command: Command::ShutDown, .. })));
+    drop(ended.dataplane);
+    assert!(matches!(ended.pump.await.expect("no panic"), PumpEnd::ShutDown(_)));
+}
+
+#[tokio::test]
+async fn answer_that_nobody_asked_for_ends_the_link() {
+    let mut link = link(1).await;
+    link.dataplane.say(&ToControl::Answer(Answer { id: CommandId(77), result: Ok(Done::Ok) })).await;
+    assert!(matches!(link.pump.await.expect("no panic"), PumpEnd::Lost(LinkError::OutOfOrder)));
+}
+
+#[tokio::test]
+async fn dataplane_of_another_contract_version_is_refused_by_name_of_its_process() {
+    let (dir, listener) = listener();
+    let path = dir.path().join("s");
+    let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1)).await });
+    let _dataplane = Dataplane::accept(&listener, VERSION + 1).await;
+    let error = opening.await.expect("no panic").expect_err("another version").to_string();
+    assert!(error.contains("process id is 4"), "{error}");
+}
