@@ -39,11 +39,8 @@ pub struct Counters {
     pub batches: Cell,
     pub enters: Cell,
     pub receive_rearmed: Cell,
-    pub busy_ns: Cell,
-    pub elapsed_ns: Cell,
     pub stun_checks_answered: Cell,
     pub legs: Cell,
-    pub legs_connected: Cell,
     pub events_dropped: Cell,
     dropped: [Cell; DropReason::COUNT],
 }
@@ -63,7 +60,8 @@ impl Counters {
         self.dropped[reason as usize].get()
     }
 
-    /// A copy for control. Cells are read one by one, so sums may be a packet apart.
+    /// A copy for control; what only the link thread knows is left at zero. Cells are read one by one, so sums may be
+    /// a packet apart.
     pub fn read(&self, worker: WorkerId) -> WorkerCounters {
         WorkerCounters {
             worker: Some(worker),
@@ -76,13 +74,9 @@ impl Counters {
             batches: self.batches.get(),
             enters: self.enters.get(),
             receive_rearmed: self.receive_rearmed.get(),
-            busy_ns: self.busy_ns.get(),
-            elapsed_ns: self.elapsed_ns.get(),
             legs: self.legs.get() as u32,
-            legs_connected: self.legs_connected.get() as u32,
-            commands_queued: 0,
-            events_queued: 0,
             events_dropped: self.events_dropped.get(),
+            ..WorkerCounters::default()
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::batch::{Disposition, PacketBatch};
 use crate::counters::Counters;
 use crate::leg::{Keys, Leg, LegHandle};
 use crate::legs::LegTable;
-use crate::links::Links;
+use crate::outlets::Outlets;
 use crate::queues::{Admission, Datagram};
 use crate::stages::DTLS;
 use crosspoint_contract::{DropReason, Event, LegFailure, LegState};
@@ -17,13 +17,13 @@ use crosspoint_wire::Nanos;
 const ADMISSIONS_PER_TURN_MAX: usize = 64;
 
 /// Hands the batch's DTLS to the lobby.
-pub fn pass_dtls(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, counters: &Counters) {
+pub fn pass_dtls(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets, counters: &Counters) {
     for i in 0..batch.len() {
         if !batch.packet(i).awaits(DTLS) {
             continue;
         }
         let Some(leg) = legs.get_mut(batch.packet(i).leg) else { continue };
-        if leg.knocks_left > 0 && links.knock(leg.handle(), batch.bytes(i)) {
+        if leg.knocks_left > 0 && outlets.knock(leg.handle(), batch.bytes(i)) {
             leg.knocks_left -= 1;
             batch.packet_mut(i).disposition = Disposition::Taken;
         } else {
@@ -34,15 +34,15 @@ pub fn pass_dtls(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links
 }
 
 /// Takes what the lobby has for this worker; packets for peers join the batch, ready to be sent.
-pub fn admit(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, now: Nanos, counters: &Counters) {
+pub fn admit(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets, now: Nanos, counters: &Counters) {
     for _ in 0..ADMISSIONS_PER_TURN_MAX {
-        let Ok(admission) = links.ends.from_lobby.pop() else { return };
+        let Ok(admission) = outlets.ends.from_lobby.pop() else { return };
         match admission {
             Admission::Datagram { leg, datagram } => send_datagram(batch, legs, leg, &datagram, counters),
-            Admission::Keys { leg, keys } => install(legs, leg, keys, now, links, counters),
+            Admission::Keys { leg, keys } => install(legs, leg, keys, now, outlets, counters),
             Admission::Failed { leg, why } => {
                 if let Some(leg) = legs.of(leg) {
-                    fail(leg, why, links, counters);
+                    fail(leg, why, outlets, counters);
                 }
             }
         }
@@ -72,7 +72,7 @@ pub fn install(
     leg: LegHandle,
     keys: Box<Keys>,
     now: Nanos,
-    links: &mut Links,
+    outlets: &mut Outlets,
     counters: &Counters,
 ) {
     let Some(leg) = legs.of(leg).filter(|leg| leg.state == LegState::Opening) else { return };
@@ -84,14 +84,14 @@ pub fn install(
     leg.last_heard = now;
     leg.deadlines.connect = None;
     leg.next_due = now;
-    links.event(Event::LegConnected { leg: leg.id, remote_addr, suite }, counters);
+    outlets.event(Event::LegConnected { leg: leg.id, remote_addr, suite }, counters);
 }
 
 /// The leg will not carry media again; said once.
-pub fn fail(leg: &mut Leg, why: LegFailure, links: &mut Links, counters: &Counters) {
+pub fn fail(leg: &mut Leg, why: LegFailure, outlets: &mut Outlets, counters: &Counters) {
     if leg.failure.is_none() {
         leg.failure = Some(why);
         leg.state = LegState::Failed;
-        links.event(Event::LegFailed { leg: leg.id, why }, counters);
+        outlets.event(Event::LegFailed { leg: leg.id, why }, counters);
     }
 }

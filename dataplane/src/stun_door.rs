@@ -10,7 +10,7 @@ use crate::counters::Counters;
 use crate::io::Remote;
 use crate::leg::{Leg, Slot};
 use crate::legs::LegTable;
-use crate::links::Links;
+use crate::outlets::Outlets;
 use crate::stages::STUN;
 use crosspoint_contract::{DropReason, Event, LegState};
 use crosspoint_wire::Nanos;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 /// Longest answer: header, mapped address, error text, integrity, fingerprint.
 const REPLY_BYTES_MAX: usize = 256;
 
-pub fn answer_checks(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, counters: &Counters) {
+pub fn answer_checks(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets, counters: &Counters) {
     let now = clock::of(batch);
     for i in 0..batch.len() {
         if !batch.packet(i).awaits(STUN) {
@@ -32,7 +32,7 @@ pub fn answer_checks(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut L
         match check(batch.bytes(i), source, now, legs, &mut reply) {
             Ok((slot, outcome)) => {
                 if let Some(change) = outcome.change {
-                    pair_changed(slot, change, now, legs, links, counters);
+                    pair_changed(slot, change, now, legs, outlets, counters);
                 }
                 answer(batch, i, &reply, outcome, counters);
             }
@@ -92,7 +92,7 @@ fn pair_changed(
     change: PairChange,
     now: Nanos,
     legs: &mut LegTable,
-    links: &mut Links,
+    outlets: &mut Outlets,
     counters: &Counters,
 ) {
     let (PairChange::Validated(addr) | PairChange::Selected(addr)) = change;
@@ -104,20 +104,20 @@ fn pair_changed(
     let first = leg.remote == Remote::UNSPECIFIED;
     // Before the peer nominates a pair, DTLS has to be answered somewhere: on the first pair that works.
     let addr = leg.ice.selected().unwrap_or(if first { addr } else { leg.remote.into() });
-    move_to(leg, addr, links, counters);
+    move_to(leg, addr, outlets, counters);
     if first {
         leg.next_due = now;
-        links.reachable(leg.handle());
+        outlets.reachable(leg.handle());
     }
 }
 
-fn move_to(leg: &mut Leg, addr: SocketAddr, links: &mut Links, counters: &Counters) {
+fn move_to(leg: &mut Leg, addr: SocketAddr, outlets: &mut Outlets, counters: &Counters) {
     let remote = Remote::from(addr);
     if leg.remote == remote {
         return;
     }
     leg.remote = remote;
     if leg.state == LegState::Connected {
-        links.event(Event::LegMoved { leg: leg.id, remote_addr: addr }, counters);
+        outlets.event(Event::LegMoved { leg: leg.id, remote_addr: addr }, counters);
     }
 }

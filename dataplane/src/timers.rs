@@ -8,8 +8,8 @@ use crate::batch::PacketBatch;
 use crate::counters::Counters;
 use crate::leg::{KNOCKS_PER_VISIT_MAX, Leg};
 use crate::legs::LegTable;
-use crate::links::Links;
 use crate::lobby_door::fail;
+use crate::outlets::Outlets;
 use crate::rtcp;
 use crosspoint_contract::{Event, LegFailure, LegState};
 use crosspoint_wire::Nanos;
@@ -74,7 +74,7 @@ impl Timers {
         &mut self,
         batch: &mut PacketBatch,
         legs: &mut LegTable,
-        links: &mut Links,
+        outlets: &mut Outlets,
         now: Nanos,
         counters: &Counters,
     ) {
@@ -86,25 +86,32 @@ impl Timers {
         for _ in 0..visits {
             self.hand = if self.hand + 1 < legs.len() { self.hand + 1 } else { 0 };
             let Some(leg) = legs.open_slot(self.hand).and_then(|slot| legs.get_mut(slot)) else { return };
-            self.visit(batch, leg, links, now, counters);
+            self.visit(batch, leg, outlets, now, counters);
         }
     }
 
-    fn visit(&mut self, batch: &mut PacketBatch, leg: &mut Leg, links: &mut Links, now: Nanos, counters: &Counters) {
+    fn visit(
+        &mut self,
+        batch: &mut PacketBatch,
+        leg: &mut Leg,
+        outlets: &mut Outlets,
+        now: Nanos,
+        counters: &Counters,
+    ) {
         leg.knocks_left = KNOCKS_PER_VISIT_MAX;
         if leg.failure.is_some() {
             return;
         }
         match leg.state {
-            LegState::Opening => self.visit_opening(leg, links, now, counters),
-            LegState::Connected => self.visit_connected(batch, leg, links, now, counters),
+            LegState::Opening => self.visit_opening(leg, outlets, now, counters),
+            LegState::Connected => self.visit_connected(batch, leg, outlets, now, counters),
             LegState::Failed => {}
         }
     }
 
-    fn visit_opening(&mut self, leg: &mut Leg, links: &mut Links, now: Nanos, counters: &Counters) {
+    fn visit_opening(&mut self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos, counters: &Counters) {
         if leg.deadlines.connect.is_some_and(|deadline| now >= deadline) {
-            fail(leg, LegFailure::ConnectTimeout, links, counters);
+            fail(leg, LegFailure::ConnectTimeout, outlets, counters);
         }
     }
 
@@ -112,15 +119,15 @@ impl Timers {
         &mut self,
         batch: &mut PacketBatch,
         leg: &mut Leg,
-        links: &mut Links,
+        outlets: &mut Outlets,
         now: Nanos,
         counters: &Counters,
     ) {
         // RFC 7675 §5.1: without fresh consent we stop sending.
         if leg.ice.consent_expired(now) {
-            return fail(leg, LegFailure::ConsentExpired, links, counters);
+            return fail(leg, LegFailure::ConsentExpired, outlets, counters);
         }
-        self.notice_silence(leg, links, now, counters);
+        self.notice_silence(leg, outlets, now, counters);
         if now >= *leg.deadlines.rtcp.get_or_insert(now + RTCP_FIRST) {
             leg.deadlines.rtcp = Some(now + self.next_rtcp_interval());
             rtcp::report(batch, leg, now, self.settings.ntp_origin, counters);
@@ -128,12 +135,12 @@ impl Timers {
         if now >= *leg.deadlines.report.get_or_insert(now + self.settings.report_interval) {
             leg.deadlines.report = Some(now + self.settings.report_interval);
             let report = leg.report(self.settings.local_addr);
-            links.event(Event::LegReported { leg: leg.id, report }, counters);
+            outlets.event(Event::LegReported { leg: leg.id, report }, counters);
         }
     }
 
     /// A peer that may send and does not is silent; one that is held is not expected to.
-    fn notice_silence(&self, leg: &mut Leg, links: &mut Links, now: Nanos, counters: &Counters) {
+    fn notice_silence(&self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos, counters: &Counters) {
         if !leg.may_receive() {
             leg.last_heard = now;
             return;
@@ -142,7 +149,7 @@ impl Timers {
         if !leg.silent && silence >= self.settings.silence {
             leg.silent = true;
             let silent_ms = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
-            links.event(Event::LegSilent { leg: leg.id, silent_ms }, counters);
+            outlets.event(Event::LegSilent { leg: leg.id, silent_ms }, counters);
         }
     }
 

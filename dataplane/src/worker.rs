@@ -19,7 +19,7 @@ use crate::counters::Counters;
 use crate::digits::DigitDesk;
 use crate::io::{Fault, Io, IoCounters};
 use crate::legs::LegTable;
-use crate::links::Links;
+use crate::outlets::Outlets;
 use crate::queues::WorkerOrder;
 use crate::stages::{
     classify::classify, lookup::lookup, protect::protect, receive::receive, rewrite::rewrite, select::select,
@@ -38,7 +38,7 @@ pub struct WorkerParts<'ends> {
     pub batch: PacketBatch,
     pub legs_max: usize,
     pub timers: TimerSettings,
-    pub links: Links<'ends>,
+    pub outlets: Outlets<'ends>,
     pub counters: Arc<Counters>,
     /// Random: keeps peers from choosing colliding addresses, and reports from falling into step.
     pub seed: u64,
@@ -57,7 +57,7 @@ pub struct Worker<'ends> {
     legs: LegTable,
     digits: DigitDesk,
     timers: Timers,
-    links: Links<'ends>,
+    outlets: Outlets<'ends>,
     counters: Arc<Counters>,
     published: IoCounters,
     /// Orders before the first `Begin` were for a predecessor.
@@ -73,7 +73,7 @@ impl<'ends> Worker<'ends> {
             legs: LegTable::new(parts.legs_max, parts.seed),
             digits: DigitDesk::new(parts.legs_max),
             timers: Timers::new(parts.timers, parts.seed),
-            links: parts.links,
+            outlets: parts.outlets,
             counters: parts.counters,
             published: IoCounters::default(),
             begun: false,
@@ -92,7 +92,7 @@ impl<'ends> Worker<'ends> {
         self.make_packets();
         self.io.submit(&mut self.batch);
         self.publish();
-        self.links.flush();
+        self.outlets.flush();
         Ok(turn)
     }
 
@@ -101,16 +101,16 @@ impl<'ends> Worker<'ends> {
         if self.batch.is_empty() {
             return;
         }
-        let Worker { batch, legs, links, timers, .. } = self;
+        let Worker { batch, legs, outlets, timers, .. } = self;
         let counters = &*self.counters;
         counters.batches.add(1);
         classify(batch, counters);
-        stun_door::answer_checks(batch, legs, links, counters);
+        stun_door::answer_checks(batch, legs, outlets, counters);
         lookup(batch, legs, counters);
-        lobby_door::pass_dtls(batch, legs, links, counters);
+        lobby_door::pass_dtls(batch, legs, outlets, counters);
         unprotect(batch, legs, counters);
         rtcp::receive(batch, legs, timers.settings().ntp_origin, counters);
-        receive(batch, legs, links, counters);
+        receive(batch, legs, outlets, counters);
         select(batch, legs, counters);
         rewrite(batch, legs, counters);
         protect(batch, legs, counters);
@@ -119,10 +119,10 @@ impl<'ends> Worker<'ends> {
     /// Orders, a bounded number a turn, so that control cannot delay media.
     fn carry_out_orders(&mut self) -> Turn {
         for _ in 0..COMMANDS_PER_TICK_MAX {
-            if !self.links.may_answer() {
+            if !self.outlets.may_answer() {
                 break;
             }
-            let Ok(order) = self.links.ends.from_link.pop() else { break };
+            let Ok(order) = self.outlets.ends.from_link.pop() else { break };
             if matches!(order, WorkerOrder::Stop) {
                 self.say_goodbye();
                 return Turn::Stopped;
@@ -140,7 +140,7 @@ impl<'ends> Worker<'ends> {
                 now: self.now,
             };
             if let Some(answered) = desk.carry_out(order) {
-                self.links.answer(answered);
+                self.outlets.answer(answered);
             }
         }
         Turn::Again
@@ -148,10 +148,10 @@ impl<'ends> Worker<'ends> {
 
     /// Packets of our own: handshake answers, reports, digits.
     fn make_packets(&mut self) {
-        let Worker { batch, legs, digits, timers, links, now, .. } = self;
+        let Worker { batch, legs, digits, timers, outlets, now, .. } = self;
         let counters = &*self.counters;
-        lobby_door::admit(batch, legs, links, *now, counters);
-        timers.turn(batch, legs, links, *now, counters);
+        lobby_door::admit(batch, legs, outlets, *now, counters);
+        timers.turn(batch, legs, outlets, *now, counters);
         digits.send_due(batch, legs, *now, counters);
         protect(batch, legs, counters);
     }
@@ -172,7 +172,7 @@ impl<'ends> Worker<'ends> {
 
     /// When the next timer is due; not at all while orders wait.
     fn sleep_until(&self) -> Option<IoNanos> {
-        if !self.links.ends.from_link.is_empty() || !self.links.ends.from_lobby.is_empty() {
+        if !self.outlets.ends.from_link.is_empty() || !self.outlets.ends.from_lobby.is_empty() {
             return None;
         }
         let timers = self.timers.next_turn(&self.legs, self.now);

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::io::{self, IoConfig, Opened};
-use crate::links::{Links, Wakers};
+use crate::outlets::{Outlets, Wakers};
 use crate::queues::{WorkerEnds, WorkerNote};
 use crate::timers::TimerSettings;
 use crate::worker::{Turn, Worker, WorkerParts};
@@ -148,7 +148,7 @@ impl Life {
                 ntp_origin: clock::ntp_origin(now),
                 local_addr: SocketAddr::new(self.plan.advertised.unwrap_or(addr.ip()), addr.port()),
             },
-            links: Links::new(&mut self.ends, self.plan.wakers.clone()),
+            outlets: Outlets::new(&mut self.ends, self.plan.wakers.clone()),
             counters: self.plan.counters.clone(),
             seed: self.plan.seed,
         })

@@ -8,7 +8,7 @@
 
 mod support;
 
-use crosspoint_contract::{BridgeId, Command, Done, DtlsRole, Event, LegId, LegState};
+use crosspoint_contract::{BridgeId, Command, Done, DtlsRole, Event, LegFailure, LegId, LegState};
 use crosspoint_dataplane::BackendChoice;
 use crosspoint_wire::dtls::Role;
 use crosspoint_wire::rtp::RtpHeader;
@@ -108,10 +108,64 @@ fn peer_with_another_certificate_than_described_gets_no_keys() {
     peer.check();
     peer.shake_hands(Role::Client);
     let failed = control.event(|event| !matches!(event, Event::LegReported { .. }));
-    assert!(matches!(
-        failed,
-        Event::LegFailed { leg: LegId(1), why: crosspoint_contract::LegFailure::FingerprintMismatch }
-    ));
+    assert!(matches!(failed, Event::LegFailed { leg: LegId(1), why: LegFailure::FingerprintMismatch }));
     control.ok(Command::ShutDown);
+    dataplane.ended();
+}
+
+#[test]
+fn peer_that_closes_its_association_ends_its_leg_only() {
+    let dataplane = Dataplane::on(BackendChoice::Auto);
+    let mut control = dataplane.attach();
+    let mut a = connect(&mut control, 1, Role::Client);
+    let mut b = connect(&mut control, 2, Role::Client);
+    control.ok(Command::Bridge { bridge: BridgeId(1), legs: [LegId(1), LegId(2)] });
+    a.close();
+    let failed = control.event(|event| matches!(event, Event::LegFailed { .. }));
+    assert_eq!(failed, Event::LegFailed { leg: LegId(1), why: LegFailure::PeerClosed });
+    assert!(matches!(control.ask(Command::CloseLeg { leg: LegId(1) }), Ok(Done::Report(_))));
+    let mut c = connect(&mut control, 3, Role::Client);
+    control.ok(Command::Bridge { bridge: BridgeId(1), legs: [LegId(3), LegId(2)] });
+    c.send_rtp(&RtpHeader::new(111, false, 1, 0, 0xC), b"hello");
+    assert_eq!(b.receive_rtp().expect("B hears C").1, b"hello");
+    control.ok(Command::ShutDown);
+    dataplane.ended();
+}
+
+#[test]
+fn handshake_that_begins_before_the_description_waits_for_it() {
+    let dataplane = Dataplane::on(BackendChoice::Auto);
+    let mut control = dataplane.attach();
+    let local = control.open(1);
+    let mut peer = Peer::new(&local);
+    let remote = description(peer.fingerprint(), DtlsRole::Server, &[OPUS]);
+    peer.check();
+    let shaking = std::thread::spawn(move || {
+        peer.shake_hands(Role::Client);
+        peer
+    });
+    // The check and the first part of the ClientHello have come.
+    loop {
+        let Ok(Done::Counters { workers, .. }) = control.ask(Command::ReadCounters) else { panic!("counters") };
+        if workers[0].packets_received >= 2 {
+            break;
+        }
+    }
+    control.ok(Command::SetRemote { leg: LegId(1), remote });
+    control.event(|event| matches!(event, Event::LegConnected { .. }));
+    shaking.join().expect("connected");
+    control.ok(Command::ShutDown);
+    dataplane.ended();
+}
+
+#[test]
+fn peer_hears_that_its_leg_is_closed() {
+    let dataplane = Dataplane::on(BackendChoice::Auto);
+    let mut control = dataplane.attach();
+    let mut a = connect(&mut control, 1, Role::Client);
+    control.ok(Command::ShutDown);
+    let compound = a.receive_rtcp().expect("a goodbye");
+    let mut packets = crosspoint_wire::rtcp::parse(&compound).expect("RTCP");
+    assert!(packets.any(|packet| matches!(packet, crosspoint_wire::rtcp::Packet::Bye { .. })));
     dataplane.ended();
 }

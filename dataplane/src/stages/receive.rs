@@ -8,20 +8,20 @@ use crate::clock;
 use crate::counters::Counters;
 use crate::leg::Leg;
 use crate::legs::LegTable;
-use crate::links::Links;
+use crate::outlets::Outlets;
 use crate::stages::RTP;
 use crosspoint_contract::{DropReason, Event};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::rtp::RtpHeader;
 
-pub fn receive(batch: &mut PacketBatch, legs: &mut LegTable, links: &mut Links, counters: &Counters) {
+pub fn receive(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets, counters: &Counters) {
     let now = clock::of(batch);
     for i in 0..batch.len() {
         if !batch.packet(i).awaits(RTP) {
             continue;
         }
         let Some(leg) = legs.get_mut(batch.packet(i).leg) else { continue };
-        if let Err(reason) = receive_one(leg, batch.bytes(i), now, links, counters) {
+        if let Err(reason) = receive_one(leg, batch.bytes(i), now, outlets, counters) {
             leg.figures.packets_dropped += 1;
             batch.drop_packet(i, reason, counters);
         }
@@ -33,11 +33,11 @@ fn receive_one(
     leg: &mut Leg,
     packet: &[u8],
     now: Nanos,
-    links: &mut Links,
+    outlets: &mut Outlets,
     counters: &Counters,
 ) -> Result<(), DropReason> {
     let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
-    heard(leg, header.payload_len, now, links, counters);
+    heard(leg, header.payload_len, now, outlets, counters);
     let payload_type = leg.payload_types[usize::from(header.payload_type & 0x7f)];
     if !payload_type.is_known() {
         return Err(DropReason::PayloadTypeUnknown);
@@ -50,19 +50,19 @@ fn receive_one(
     if payload_type.is_telephone_event()
         && let Some(digit) = leg.digits_heard.on_packet(&header, header.payload(packet))
     {
-        links.event(Event::DigitHeard { leg: leg.id, digit }, counters);
+        outlets.event(Event::DigitHeard { leg: leg.id, digit }, counters);
     }
     Ok(())
 }
 
 /// The peer is alive: it sent something that only it can send.
 #[inline]
-fn heard(leg: &mut Leg, payload_bytes: usize, now: Nanos, links: &mut Links, counters: &Counters) {
+fn heard(leg: &mut Leg, payload_bytes: usize, now: Nanos, outlets: &mut Outlets, counters: &Counters) {
     leg.last_heard = now;
     leg.figures.packets_received += 1;
     leg.figures.payload_bytes_received += payload_bytes as u64;
     if leg.silent {
         leg.silent = false;
-        links.event(Event::LegHeard { leg: leg.id }, counters);
+        outlets.event(Event::LegHeard { leg: leg.id }, counters);
     }
 }

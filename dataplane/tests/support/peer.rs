@@ -16,6 +16,7 @@ pub struct Peer {
     pub identity: Identity,
     local: LocalDescription,
     keys: Option<(SrtpSender, SrtpReceiver)>,
+    association: Option<Handshake>,
 }
 
 impl Peer {
@@ -23,7 +24,7 @@ impl Peer {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         let identity = Identity::generate().expect("a certificate");
-        Peer { socket, bridge: local.candidates[0], identity, local: local.clone(), keys: None }
+        Peer { socket, bridge: local.candidates[0], identity, local: local.clone(), keys: None, association: None }
     }
 
     pub fn fingerprint(&self) -> [u8; 32] {
@@ -56,7 +57,10 @@ impl Peer {
                 Output::Packet(len) => drop(self.socket.send_to(&scratch[..len], self.bridge).expect("sent")),
                 Output::Established(keys) => self.use_keys(&keys),
                 Output::PeerClosed => panic!("the bridge closed the association"),
-                Output::Timeout(_) | Output::Idle if self.keys.is_some() => return,
+                Output::Timeout(_) | Output::Idle if self.keys.is_some() => {
+                    self.association = Some(handshake);
+                    return;
+                }
                 Output::Timeout(_) | Output::Idle => match self.receive(Kind::Dtls) {
                     Some(datagram) => handshake.handle(Instant::now(), &datagram).expect("a sane handshake"),
                     None => handshake.handle_timeout(Instant::now()).expect("still in time"),
@@ -64,6 +68,16 @@ impl Peer {
             }
         }
         panic!("the handshake did not complete");
+    }
+
+    /// Sends `close_notify`.
+    pub fn close(&mut self) {
+        let association = self.association.as_mut().expect("connected");
+        association.close();
+        let mut scratch = [0; 2048];
+        while let Output::Packet(len) = association.poll(&mut scratch) {
+            self.socket.send_to(&scratch[..len], self.bridge).expect("sent");
+        }
     }
 
     fn use_keys(&mut self, keys: &DtlsKeys) {

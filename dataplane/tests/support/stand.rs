@@ -9,7 +9,7 @@ use crosspoint_dataplane::batch::Nanos as IoNanos;
 use crosspoint_dataplane::counters::Counters;
 use crosspoint_dataplane::io::sim::{Datagram, SimNet};
 use crosspoint_dataplane::leg::{Description, Keys, Leg, LegHandle, LegSeed, MidExtension};
-use crosspoint_dataplane::links::{Links, Wakers};
+use crosspoint_dataplane::outlets::{Outlets, Wakers};
 use crosspoint_dataplane::queues::{Admission, Answered, LinkEnds, LobbyEnds, WorkerNote, WorkerOrder, worker_rings};
 use crosspoint_dataplane::timers::TimerSettings;
 use crosspoint_dataplane::worker::{Worker, WorkerParts};
@@ -60,7 +60,7 @@ impl Stand {
                 ntp_origin: Nanos::from_secs(3_000_000_000),
                 local_addr,
             },
-            links: Links::new(Box::leak(Box::new(ends)), wakers),
+            outlets: Outlets::new(Box::leak(Box::new(ends)), wakers),
             counters: counters.clone(),
             seed: 1,
         });

@@ -16,7 +16,7 @@ const ANSWERS_RESERVED: usize = COMMANDS_PER_TICK_MAX;
 
 const _: () = assert!(ANSWERS_RESERVED * 4 < WORKER_TO_CONTROL_MAX);
 
-pub struct Links<'ends> {
+pub struct Outlets<'ends> {
     pub ends: &'ends mut WorkerEnds,
     wakers: Wakers,
     link_told: bool,
@@ -30,9 +30,9 @@ pub struct Wakers {
     pub lobby: Waker,
 }
 
-impl<'ends> Links<'ends> {
+impl<'ends> Outlets<'ends> {
     pub fn new(ends: &'ends mut WorkerEnds, wakers: Wakers) -> Self {
-        Links { ends, wakers, link_told: false, lobby_told: false }
+        Outlets { ends, wakers, link_told: false, lobby_told: false }
     }
 
     /// A fact for control.

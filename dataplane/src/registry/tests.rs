@@ -1,0 +1,236 @@
+//! The registry with workers that are rings which the test reads.
+
+use super::*;
+use crate::io::Sleeper;
+use crate::queues::Spent;
+use crosspoint_contract::{Direction, DtlsRole, TransportRequest};
+use rtrb::{Consumer, RingBuffer};
+
+/// A registry whose workers are rings that the test reads.
+struct Desk {
+    registry: Registry,
+    workers: Vec<Consumer<WorkerOrder>>,
+    lobby: Consumer<LobbyOrder>,
+    next_id: u64,
+}
+
+impl Desk {
+    fn new(workers: usize, legs_max: usize, depth: usize) -> Self {
+        let (lobby, from_link) = RingBuffer::new(64);
+        let (seats, workers): (Vec<Seat>, Vec<_>) = (0..workers).map(|n| seat(n, legs_max, depth)).unzip();
+        let waker = Sleeper::new().expect("an eventfd").waker();
+        let fingerprint = Fingerprint { sha256: [1; 32] };
+        let mut registry = Registry::new(seats, lobby, waker, Arc::default(), fingerprint);
+        registry.attach();
+        let mut desk = Desk { registry, workers, lobby: from_link, next_id: 0 };
+        for worker in 0..desk.workers.len() {
+            assert!(matches!(desk.taken(worker), Some(WorkerOrder::Begin)));
+        }
+        desk
+    }
+
+    fn taken(&mut self, worker: usize) -> Option<WorkerOrder> {
+        self.workers[worker].pop().ok()
+    }
+
+    fn order(&mut self, command: Command) -> Order {
+        self.next_id += 1;
+        Order { id: CommandId(self.next_id), command }
+    }
+
+    /// Gives a command and lets every worker do what it is asked.
+    fn ask(&mut self, command: Command) -> Result<Done> {
+        let order = self.order(command);
+        if let Some(answer) = self.registry.command(order) {
+            return answer.result;
+        }
+        for worker in 0..self.workers.len() {
+            while let Some(order) = self.taken(worker) {
+                if !matches!(order, WorkerOrder::Begin) {
+                    let answered = Answered { result: Ok(None), spent: Spent::Nothing };
+                    if let Some(answer) = self.registry.answered(worker, answered) {
+                        return answer.result;
+                    }
+                }
+            }
+        }
+        panic!("no answer")
+    }
+
+    fn open(&mut self, leg: u64, call: u64) -> Result<LocalDescription> {
+        match self.ask(open(leg, call))? {
+            Done::Opened(local) => Ok(local),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn seat(worker: usize, legs_max: usize, depth: usize) -> (Seat, Consumer<WorkerOrder>) {
+    let (orders, taken) = RingBuffer::new(depth);
+    let hello = WorkerHello {
+        worker: WorkerId(worker as u16),
+        core: None,
+        addr: std::net::SocketAddr::from(([192, 0, 2, 1], 20_000 + worker as u16)),
+        backend: "sim".into(),
+        backend_reason: "a test".into(),
+    };
+    (Seat::new(hello, Bell::default(), Arc::default(), 0, orders, legs_max), taken)
+}
+
+fn open(leg: u64, call: u64) -> Command {
+    Command::OpenLeg { leg: LegId(leg), call: CallKey(call), transport: TransportRequest::WebRtc }
+}
+
+fn remote(formats: Vec<Format>) -> RemoteDescription {
+    RemoteDescription {
+        ice: IceCredentials { ufrag: "peer".into(), pwd: "peer-password-of-24-bytes".into() },
+        fingerprint: Fingerprint { sha256: [2; 32] },
+        our_dtls_role: DtlsRole::Server,
+        formats,
+        direction: Direction::SendReceive,
+        mid_extension: None,
+    }
+}
+
+#[test]
+fn calls_are_spread_over_workers_and_the_legs_of_a_call_stay_together() {
+    let mut desk = Desk::new(2, 8, 64);
+    let first = desk.open(1, 100).expect("room");
+    let other = desk.open(2, 200).expect("room");
+    let second = desk.open(3, 100).expect("room");
+    assert_ne!(first.worker, other.worker);
+    assert_eq!(first.worker, second.worker);
+    assert_ne!(first.candidates, other.candidates);
+}
+
+#[test]
+fn command_given_twice_has_one_effect_and_the_same_answer() {
+    let mut desk = Desk::new(1, 8, 64);
+    let local = desk.open(1, 1).expect("room");
+    assert_eq!(desk.open(1, 1), Ok(local.clone()));
+    assert_eq!(desk.registry.snapshot().legs.len(), 1);
+
+    let restart = Command::RestartIce { leg: LegId(1), restart: 1 };
+    let Ok(Done::Opened(restarted)) = desk.ask(restart.clone()) else { panic!("new credentials") };
+    assert_ne!(restarted.ice, local.ice);
+    assert_eq!(restarted.ssrc, local.ssrc);
+    assert_eq!(desk.ask(restart), Ok(Done::Opened(restarted)));
+
+    let close = Command::CloseLeg { leg: LegId(1) };
+    assert!(matches!(desk.ask(close.clone()), Ok(Done::Report(_))));
+    assert!(matches!(desk.ask(close), Ok(Done::Report(_))), "unknown legs count as closed");
+}
+
+#[test]
+fn digits_of_a_repeated_command_are_sent_once() {
+    let mut desk = Desk::new(1, 8, 64);
+    desk.open(1, 1).expect("room");
+    let events = Format { payload_type: 101, codec: Codec::TelephoneEvent, clock_rate_hz: 8000, channels: 1 };
+    assert_eq!(desk.ask(Command::SetRemote { leg: LegId(1), remote: remote(vec![events]) }), Ok(Done::Ok));
+    let order = desk.order(Command::SendDigits { leg: LegId(1), digits: "1".into() });
+    assert_eq!(desk.registry.command(order.clone()), None);
+    assert_eq!(desk.registry.command(order), None);
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::SendDigits { .. })));
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Echo)));
+}
+
+#[test]
+fn description_tells_the_lobby_whom_to_expect_and_closing_to_forget() {
+    let mut desk = Desk::new(1, 8, 64);
+    desk.open(1, 1).expect("room");
+    desk.ask(Command::SetRemote { leg: LegId(1), remote: remote(Vec::new()) }).expect("described");
+    let Ok(LobbyOrder::Expect { leg, fingerprint, .. }) = desk.lobby.pop() else { panic!("no expectation") };
+    assert_eq!((leg.leg, fingerprint.sha256), (LegId(1), [2; 32]));
+    desk.ask(Command::CloseLeg { leg: LegId(1) }).expect("closed");
+    assert!(matches!(desk.lobby.pop(), Ok(LobbyOrder::Forget { leg: LegId(1) })));
+}
+
+#[test]
+fn legs_are_refused_when_all_slots_are_taken_and_taken_when_one_is_free_again() {
+    let mut desk = Desk::new(1, 2, 64);
+    desk.open(1, 1).expect("room");
+    desk.open(2, 1).expect("room");
+    assert_eq!(desk.open(3, 1), Err(Refused::LegsExhausted));
+    desk.ask(Command::CloseLeg { leg: LegId(1) }).expect("closed");
+    desk.open(3, 1).expect("room again");
+}
+
+#[test]
+fn bridge_joins_legs_of_one_worker_only_and_a_leg_is_in_one_bridge() {
+    let mut desk = Desk::new(2, 8, 64);
+    for (leg, call) in [(1, 1), (2, 1), (3, 1), (4, 2)] {
+        desk.open(leg, call).expect("room");
+    }
+    let bridge = |bridge, a, b| Command::Bridge { bridge: BridgeId(bridge), legs: [LegId(a), LegId(b)] };
+    assert_eq!(desk.ask(bridge(1, 1, 4)), Err(Refused::OtherWorker(LegId(4))));
+    assert_eq!(desk.ask(bridge(1, 1, 2)), Ok(Done::Ok));
+    assert_eq!(desk.ask(bridge(2, 2, 3)), Ok(Done::Ok));
+    let bridges = desk.registry.snapshot().bridges;
+    assert_eq!(bridges, [BridgeSnapshot { bridge: BridgeId(2), legs: vec![LegId(2), LegId(3)] }]);
+    assert_eq!(desk.ask(Command::Unbridge { bridge: BridgeId(1) }), Err(Refused::UnknownBridge(BridgeId(1))));
+    assert_eq!(desk.ask(Command::Unbridge { bridge: BridgeId(2) }), Ok(Done::Ok));
+    assert!(desk.registry.snapshot().bridges.is_empty());
+}
+
+#[test]
+fn full_queue_to_a_worker_is_said_to_be_busy_and_nothing_has_changed() {
+    let mut desk = Desk::new(1, 8, 2);
+    for leg in 1..=2 {
+        let order = desk.order(open(leg, 1));
+        assert_eq!(desk.registry.command(order), None);
+    }
+    let order = desk.order(open(3, 1));
+    let answer = desk.registry.command(order).expect("refused at once");
+    assert_eq!(answer.result, Err(Refused::Busy(WorkerId(0))));
+    assert_eq!(desk.registry.snapshot().legs.len(), 2);
+}
+
+#[test]
+fn draining_refuses_new_legs_and_ends_with_the_last_one() {
+    let mut desk = Desk::new(1, 8, 64);
+    desk.open(1, 1).expect("room");
+    desk.ask(Command::Drain).expect("drains");
+    assert_eq!(desk.open(2, 1), Err(Refused::Draining));
+    assert!(!desk.registry.has_drained());
+    desk.ask(Command::CloseLeg { leg: LegId(1) }).expect("closed");
+    assert!(desk.registry.has_drained());
+    assert!(!desk.registry.has_drained(), "said once");
+}
+
+#[test]
+fn lost_worker_takes_only_its_own_legs_and_its_successor_begins_empty() {
+    let mut desk = Desk::new(2, 8, 64);
+    desk.open(1, 1).expect("room");
+    desk.open(2, 2).expect("room");
+    let order = desk.order(Command::ReadLeg { leg: LegId(1) });
+    let id = order.id;
+    assert_eq!(desk.registry.command(order), None);
+    let (answers, event) = desk.registry.lost(0);
+    assert_eq!(answers, [Answer { id, result: Err(Refused::WorkerLost(WorkerId(0))) }]);
+    assert_eq!(event, Event::WorkerLost { worker: WorkerId(0), legs: vec![LegId(1)] });
+    assert_eq!(desk.registry.snapshot().legs.len(), 1);
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Read(_))));
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Begin)));
+    assert_eq!(desk.open(3, 3).expect("all slots are free again").worker, WorkerId(0));
+}
+
+#[test]
+fn answer_to_a_control_plane_that_has_gone_reaches_nobody() {
+    let mut desk = Desk::new(1, 8, 64);
+    let order = desk.order(open(1, 1));
+    assert_eq!(desk.registry.command(order), None);
+    desk.registry.attach();
+    let answered = Answered { result: Ok(None), spent: Spent::Nothing };
+    assert_eq!(desk.registry.answered(0, answered), None);
+    assert_eq!(desk.registry.snapshot().legs.len(), 1, "the leg is there for the next one to find");
+}
+
+#[test]
+fn too_many_formats_are_refused() {
+    let mut desk = Desk::new(1, 8, 64);
+    desk.open(1, 1).expect("room");
+    let opus = Format { payload_type: 111, codec: Codec::Opus, clock_rate_hz: 48_000, channels: 2 };
+    let formats = vec![opus; FORMATS_PER_LEG_MAX + 1];
+    let refused = desk.ask(Command::SetRemote { leg: LegId(1), remote: remote(formats) });
+    assert_eq!(refused, Err(Refused::TooManyFormats));
+}
