@@ -55,7 +55,7 @@ async function signIn(identity, pastedToken) {
   device = new Device(token);
   device.on('registering', showRegistration);
   device.on('unregistered', showRegistration);
-  device.on('registered', showRegistration);
+  device.on('registered', () => { hideError(); showRegistration(); });
   device.on('incoming', (incoming) => showCall(incoming));
   device.on('error', (error, failed) => { if (!failed) showError(error); });
   device.on('tokenWillExpire', () => void renewToken());
@@ -207,7 +207,7 @@ function clock(ms) {
 /** @param {import('./sdk/crosspoint.js').Sample | null} sample null when there is no call */
 function showLive(sample) {
   const ms = (/** @type {number | undefined} */ value) => (value === undefined ? '–' : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
-  $('live-rtt').textContent = ms(sample?.rtt ?? sample?.addressPair?.rtt);
+  $('live-rtt').textContent = ms(sample?.rtt);
   $('live-jitter').textContent = ms(sample?.jitter);
   $('live-loss').textContent = sample ? `${sample.totals.packetsLostFraction.toFixed(1)} %` : '–';
   $('live-mos').textContent = sample?.mos ? sample.mos.toFixed(1) : '–';

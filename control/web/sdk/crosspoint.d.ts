@@ -181,7 +181,7 @@ export class Call extends EventEmitter<CallEvents> {
 export interface Sample {
   timestamp: number;
   codecName: string;
-  /** Milliseconds, from RTCP. */
+  /** Milliseconds, from RTCP; from STUN until the first report has come. */
   rtt: number | undefined;
   jitter: number;
   mos: number | null;

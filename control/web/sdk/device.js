@@ -399,7 +399,8 @@ export class Device extends EventEmitter {
     // What concerns a message is told by its call.
     if (voiceeventsid) return;
     const known = errorFromWire(error);
-    this.#log.error(known.message);
+    if (PASSING_CODES.has(known.code)) this.#log.warn(known.message);
+    else this.#log.error(known.message);
     const isRefused = TOKEN_CODES.has(known.code) || (this.#state === 'registering' && !PASSING_CODES.has(known.code));
     if (!callsid && isRefused) this.#setState('unregistered');
     this.emit('error', known, this.#findCall(callsid));

@@ -28,7 +28,7 @@ const WARNING_START_MS = 5_000;
  * @typedef {object} Sample counters are of the last second, except in `totals`
  * @property {number} timestamp
  * @property {string} codecName
- * @property {number | undefined} rtt milliseconds, from RTCP
+ * @property {number | undefined} rtt milliseconds, from RTCP; from STUN until the first report has come
  * @property {number} jitter milliseconds
  * @property {number | null} mos 1 to about 4.5
  * @property {number} packetsLost
@@ -88,7 +88,8 @@ export function sampleFrom(reports, previous, levels = { input: null, output: nu
   const delta = (/** @type {keyof Totals} */ name) => totals[name] - (previous?.totals[name] ?? 0);
   const lost = Math.max(0, delta('packetsLost'));
   const lossPercent = percent(lost, lost + delta('packetsReceived'));
-  const rtt = typeof remote.roundTripTime === 'number' ? remote.roundTripTime * 1000 : previous?.rtt;
+  const addressPair = addressPairFrom(all, byId);
+  const rtt = typeof remote.roundTripTime === 'number' ? remote.roundTripTime * 1000 : addressPair?.rtt ?? previous?.rtt;
   const jitter = (inbound.jitter ?? 0) * 1000;
   return {
     timestamp: inbound.timestamp ?? outbound.timestamp ?? 0,
@@ -105,7 +106,7 @@ export function sampleFrom(reports, previous, levels = { input: null, output: nu
     audioInputLevel: rounded(levels.input),
     audioOutputLevel: rounded(levels.output),
     concealedFraction: percent(inbound.concealedSamples ?? 0, inbound.totalSamplesReceived ?? 0),
-    addressPair: addressPairFrom(all, byId),
+    addressPair,
     totals,
   };
 }

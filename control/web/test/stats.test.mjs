@@ -45,6 +45,11 @@ test('a_sample_counts_the_last_second_and_names_codec_and_addresses', () => {
   assert.equal(first.mos, null);
 });
 
+test('the_round_trip_comes_from_stun_until_rtcp_reports_it', () => {
+  const early = reports().filter((each) => each.id !== 'rem');
+  assert.equal(sampleFrom(early, null).rtt, 1);
+});
+
 test('a_sample_of_an_empty_report_has_zeros', () => {
   const sample = sampleFrom([], null);
   assert.deepEqual([sample.packetsReceived, sample.codecName, sample.addressPair, sample.rtt], [0, '', null, undefined]);
