@@ -139,13 +139,4 @@ mod tests {
             assert_eq!(parse(text).expect(text)["media.workers"].0, "16");
         }
     }
-
-    #[test]
-    fn any_text_is_either_settings_or_an_error() {
-        bolero::check!().for_each(|bytes: &[u8]| {
-            if let Ok(text) = std::str::from_utf8(bytes) {
-                let _ = super::super::resolve(Some(("fuzz.toml", text)), |_| None, |_| None);
-            }
-        });
-    }
 }
