@@ -16,7 +16,9 @@ fn configuration_files() {
                 let _ = effective.settings();
                 assert_eq!(effective.iter().count(), KEYS.len());
                 for (_, _, origin) in effective.iter() {
-                    assert!(matches!(origin, Origin::Default) || matches!(origin, Origin::File(_, line) if *line <= lines));
+                    assert!(
+                        matches!(origin, Origin::Default) || matches!(origin, Origin::File(_, line) if *line <= lines)
+                    );
                 }
             }
             Err(SettingsError::File { error, .. }) => {

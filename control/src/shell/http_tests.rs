@@ -158,9 +158,9 @@ async fn frames_reach_the_core_in_order_and_heartbeats_do_not() {
 
 async fn close_code(client: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> u16 {
     loop {
-        match client.next().await.expect("a close frame comes first").expect("the connection is whole") {
-            Message::Close(frame) => return frame.expect("with a code").code.into(),
-            _ => {}
+        let message = client.next().await.expect("a close frame comes first").expect("the connection is whole");
+        if let Message::Close(frame) = message {
+            return frame.expect("with a code").code.into();
         }
     }
 }

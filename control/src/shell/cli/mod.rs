@@ -46,7 +46,7 @@ enum Command {
     /// Serve, as without a subcommand.
     Serve,
     /// Mint an access token and print it.
-    Token(token::TokenArgs),
+    Token(Box<token::TokenArgs>),
     /// List call records, or show one.
     Calls(calls::CallsArgs),
     /// List, create, register and revoke the keys that sign tokens.
@@ -84,7 +84,7 @@ pub enum Invocation {
     Serve(Effective),
     Dataplane(Box<DataplaneRequest>),
     /// A command that only needs the store or the settings.
-    Short(ShortCommand),
+    Short(Box<ShortCommand>),
 }
 
 #[derive(Debug)]
@@ -107,7 +107,9 @@ pub fn parse() -> Result<Invocation, Fault> {
             })))
         }
         None | Some(Command::Serve) => Ok(Invocation::Serve(layers::settings(&matches)?)),
-        Some(command) => Ok(Invocation::Short(ShortCommand { command, effective: layers::settings(&matches)? })),
+        Some(command) => {
+            Ok(Invocation::Short(Box::new(ShortCommand { command, effective: layers::settings(&matches)? })))
+        }
     }
 }
 
@@ -130,7 +132,7 @@ impl ShortCommand {
         log::start("warn", self.effective.settings().log_format);
         let work = async {
             match self.command {
-                Command::Token(arguments) => token::run(&self.effective, arguments).await,
+                Command::Token(arguments) => token::run(&self.effective, *arguments).await,
                 Command::Calls(arguments) => calls::run(&self.effective, arguments).await,
                 Command::Keys(command) => accounts::keys(&self.effective, command).await,
                 Command::Accounts(command) => accounts::accounts(&self.effective, command).await,
