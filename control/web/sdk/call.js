@@ -441,8 +441,21 @@ export class Call extends EventEmitter {
     const error = new CrosspointError(53001);
     if (!this.#reconnectToken || !this.parameters.CallSid) return this.#end(error);
     this.#signalingLost = true;
-    this.#signalingTimer = setTimeout(() => this.#end(error), this.#host.signalingTimeoutMs);
+    this.#awaitSignaling(error);
     this.#reconnecting(error);
+  }
+
+  /**
+   * Gives the call up only when its media is gone too: media outlives a control plane that is down.
+   * @param {CrosspointError} error
+   */
+  #awaitSignaling(error) {
+    const giveUp = () => (this.#mediaFlows() ? this.#awaitSignaling(error) : this.#end(error));
+    this.#signalingTimer = setTimeout(giveUp, this.#host.signalingTimeoutMs);
+  }
+
+  #mediaFlows() {
+    return !this.#mediaLostAt_ms && this.peerConnection?.connectionState === 'connected';
   }
 
   #onConnected() {

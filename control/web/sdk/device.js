@@ -38,7 +38,7 @@ const UNREGISTER_MS_MAX = 2_000;
  * @property {boolean | string} [closeProtection] ask before the page is left in a call; a string is the question
  * @property {string[]} [codecPreferences] default `['opus', 'pcmu']`
  * @property {number} [maxAverageBitrate] bits a second for Opus, 6000 to 510000
- * @property {number} [maxCallSignalingTimeoutMs] how long calls survive a lost signaling connection, default and at most 30000
+ * @property {number} [maxCallSignalingTimeoutMs] how long the bridge keeps a call of a lost signaling connection, default and at most 30000; here the call ends after it only if its media is gone too
  * @property {number} [tokenRefreshMs] how long before its expiry `tokenWillExpire` comes, default 10000
  * @property {boolean} [dscp] mark audio as high priority, default true
  * @property {string | number} [logLevel] default `error`

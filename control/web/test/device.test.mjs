@@ -296,6 +296,24 @@ test('a_new_token_in_a_call_does_not_resume_it', async () => {
   device.destroy();
 });
 
+test('a_call_whose_media_flows_outlives_its_signaling', async () => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  try {
+    const { call, callEvents, device, sockets } = await answered({ maxCallSignalingTimeoutMs: 5_000 });
+    const connection = FakeConnection.all.at(-1);
+    connection.become('connected');
+    sockets.last.close(1006);
+    mock.timers.tick(3_600_000);
+    assert.equal(call.status(), 'reconnecting');
+    connection.connectionState = 'closed';
+    mock.timers.tick(5_000);
+    assert.deepEqual(callEvents.slice(-2), ['error 53001', 'disconnect']);
+    device.destroy();
+  } finally {
+    mock.timers.reset();
+  }
+});
+
 test('a_call_that_cannot_be_resumed_in_time_ends_with_53001', async () => {
   mock.timers.enable({ apis: ['setTimeout'] });
   try {
