@@ -185,7 +185,7 @@ async fn lost_socket_keeps_its_call_and_resumes_it_with_the_reconnect_token() {
     let (mut a, b) = phone::talk(&mut alice, &mut bob).await;
     alice.session.cut();
     let mut again = Phone::connect(&server, "alice").await;
-    resume(&mut again, &a).await;
+    again.resume(&a).await;
     a.media.hears(bob.voice, 10).await;
     expect_no_further_frame(&mut bob).await;
     bob.hang_up(&b.call);
@@ -261,14 +261,6 @@ async fn message_longer_than_allowed_closes_only_its_own_socket() {
     alice.session.send_text(format!("{{\"type\":\"{}\"}}", "x".repeat(100_000)));
     alice.session.expect_close().await;
     expect_no_further_frame(&mut bob).await;
-}
-
-/// Presents the reconnect token on another socket and waits until the call is ours again.
-async fn resume(phone: &mut Phone, side: &phone::Side) {
-    let offer = crosspoint_tests::media::Offered::new().await;
-    let payload = json!({ "callsid": side.call, "sdp": offer.sdp, "reconnect": side.reconnect, "twilio": {} });
-    phone.session.send("invite", payload);
-    assert_eq!(phone.session.expect("answer").await["callsid"], json!(side.call));
 }
 
 async fn expect_end(phone: &mut Phone, code: u64) {

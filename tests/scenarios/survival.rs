@@ -5,9 +5,9 @@
 //!    └───────── UDP ──── dataplane ──── UDP ──────┘         kill -9 dataplane: the call ends with a code, the next one works
 //! ```
 
-use crosspoint_tests::phone::{self, Phone, Side};
+use crosspoint_tests::phone::{self, Phone};
 use crosspoint_tests::server::Metrics;
-use crosspoint_tests::{Server, media::Offered, process};
+use crosspoint_tests::{Server, process};
 use serde_json::json;
 
 const MEDIA_FAILED: u64 = 53405;
@@ -29,8 +29,8 @@ async fn call_outlives_control_and_is_hung_up_through_the_next_one() {
     server.await_metrics("the call to be known again", |metrics| calls(metrics) == 1.0);
     let mut alice = Phone::connect(&server, "alice").await;
     let mut bob = Phone::register(&server, "bob").await;
-    resume(&mut alice, &a).await;
-    resume(&mut bob, &b).await;
+    alice.resume(&a).await;
+    bob.resume(&b).await;
     a.media.hears(bob.voice, 50).await;
     b.media.hears(alice.voice, 50).await;
     let lost = a.media.heard().lost + b.media.heard().lost - lost_before;
@@ -93,11 +93,4 @@ async fn control_ended_in_order_ends_its_calls_and_its_dataplane() {
 
 fn calls(metrics: &Metrics) -> f64 {
     metrics.sum("crosspoint_calls", "")
-}
-
-async fn resume(phone: &mut Phone, side: &Side) {
-    let offer = Offered::new().await;
-    let payload = json!({ "callsid": side.call, "sdp": offer.sdp, "reconnect": side.reconnect, "twilio": {} });
-    phone.session.send("invite", payload);
-    assert_eq!(phone.session.expect("answer").await["callsid"], json!(side.call));
 }

@@ -22,6 +22,8 @@ pub struct Side {
     pub media: Media,
     /// Token to resume the call with after a lost socket.
     pub reconnect: String,
+    /// Our own description, offer or answer.
+    pub sdp: String,
 }
 
 /// A call that the caller has placed and nobody has answered.
@@ -77,8 +79,9 @@ impl Phone {
     /// Waits for the answer to a call of ours.
     pub async fn answered(&mut self, placed: Placed, tamper: Option<Tamper>) -> Side {
         let answer = self.session.expect("answer").await;
+        let sdp = placed.offered.sdp.clone();
         let media = placed.offered.answered(&text(&answer, "sdp"), self.voice, tamper);
-        Side { call: text(&answer, "callsid"), media, reconnect: text(&answer, "reconnect") }
+        Side { call: text(&answer, "callsid"), media, reconnect: text(&answer, "reconnect"), sdp }
     }
 
     /// Waits for a call to us.
@@ -94,8 +97,15 @@ impl Phone {
 
     pub async fn answer(&mut self, ringing: &Ringing, tamper: Option<Tamper>) -> Side {
         let (media, sdp) = Media::answering(&ringing.offer, self.voice, tamper).await;
-        self.session.send("answer", json!({ "callsid": ringing.call, "sdp": sdp }));
-        Side { call: ringing.call.clone(), media, reconnect: ringing.reconnect.clone() }
+        self.session.send("answer", json!({ "callsid": ringing.call, "sdp": &sdp }));
+        Side { call: ringing.call.clone(), media, reconnect: ringing.reconnect.clone(), sdp }
+    }
+
+    /// After a lost socket: presents the reconnect token on this one and waits until the call is ours again.
+    pub async fn resume(&mut self, side: &Side) {
+        let payload = json!({ "callsid": side.call, "sdp": side.sdp, "reconnect": side.reconnect, "twilio": {} });
+        self.session.send("invite", payload);
+        assert_eq!(self.session.expect("answer").await["callsid"], json!(side.call));
     }
 
     pub fn hang_up(&mut self, call: &str) {
