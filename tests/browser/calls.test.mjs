@@ -7,7 +7,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Client, openBrowser, Server } from './harness.mjs';
+import { Client, openBrowser, Server, until } from './harness.mjs';
 import { assertReports, assertTone, hears } from './sound.mjs';
 
 const ALICE_HZ = 440;
@@ -48,7 +48,7 @@ async function assertBothHear(alice, bob, seconds) {
 
 /** One hangs up; the other learns of it in time. */
 async function assertHangUp(who, other) {
-  const begun = await who.page.evaluate(() => { window.call.disconnect(); return Date.now(); });
+  const begun = await who.page.evaluate(() => { const at = Date.now(); window.call.disconnect(); return at; });
   const { at } = await other.saw('disconnect');
   assert.ok(at - begun < HANG_UP_MS_MAX, `the hang-up took ${at - begun} ms`);
   assert.deepEqual((await other.events()).filter(({ name }) => name === 'error'), []);
@@ -139,13 +139,19 @@ test('a message of one party reaches the other, ours to stock', async () => {
   await close();
 });
 
-test('calls go on when ICE restarts on both sides', async () => {
+/** Name of the ICE session in use, as this side agreed on it (RFC 8839 §5.4). */
+const iceSession = (client) => client.page.evaluate(() => window.connections.at(-1).currentLocalDescription.sdp.match(/a=ice-ufrag:(.*)/)[1]);
+
+test('ICE restarts on either side without silence', async () => {
   const { alice, bob, close } = await clients('ours', 'ours');
   await connected(alice, bob);
   await assertBothHear(alice, bob, 2);
   for (const client of [alice, bob]) {
+    const session = await iceSession(client);
+    const heard = assertBothHear(alice, bob, 4);
     await client.page.evaluate(() => window.connections.at(-1).restartIce());
+    await until(() => `${client.identity}: another ICE session`, async () => await iceSession(client) !== session);
+    await heard;
   }
-  await assertBothHear(alice, bob, 4);
   await close();
 });

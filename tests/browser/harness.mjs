@@ -10,6 +10,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -180,12 +181,35 @@ export async function openPage(browser, options = {}) {
   return page;
 }
 
-const STOCK_SDK = join(fileURLToPath(new URL('../.tools/node_modules/@twilio/voice-sdk/dist/twilio.min.js', import.meta.url)));
+const STOCK_SDK = readFileSync(new URL('../.tools/node_modules/@twilio/voice-sdk/dist/twilio.min.js', import.meta.url));
 
-/** What the page of a client loads: both SDKs have the same names, so the rest of a test is the same for both. */
-const PAGES = {
-  ours: { html: '<!doctype html><script type="module">import { Device } from "/sdk/crosspoint.js"; window.Device = Device;</script>', options: () => ({}) },
-  stock: { html: '<!doctype html><script src="/stock.js"></script><script>window.Device = Twilio.Device</script>', options: (server) => ({ chunderw: `127.0.0.1:${server.tls}` }) },
+/** An app's own server, on an origin that is not the bridge's: one page that loads the stock SDK. */
+async function serveStockApp() {
+  const app = createHttpServer((request, reply) => {
+    const isScript = request.url === '/stock.js';
+    reply.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
+    reply.end(isScript ? STOCK_SDK : '<!doctype html><script src="/stock.js"></script>');
+  });
+  app.listen(0, '127.0.0.1').unref();
+  await once(app, 'listening');
+  return `http://localhost:${app.address().port}/`;
+}
+
+let stockApp;
+
+/** How each SDK gets into a page. Both have the same names, so the rest of a test is the same for both. */
+const LOADERS = {
+  ours: async (page, server) => {
+    await page.goto(`${server.url}/docs`);
+    await page.evaluate(async () => { window.Device = (await import('/sdk/crosspoint.js')).Device; });
+    return {};
+  },
+  stock: async (page, server) => {
+    stockApp ??= await serveStockApp();
+    await page.goto(stockApp);
+    await page.evaluate(() => { window.Device = window.Twilio.Device; });
+    return { chunderw: `127.0.0.1:${server.tls}` };
+  },
 };
 
 /** Runs in the page: a device whose calls tell their events to `window.events`. */
@@ -208,12 +232,8 @@ export class Client {
   static async open(browser, server, sdk, identity, options = {}) {
     const client = new Client();
     Object.assign(client, { server, sdk, identity, page: await openPage(browser) });
-    const address = `${server.url}/client-of-the-test`;
-    await client.page.route(address, (route) => route.fulfill({ contentType: 'text/html', body: PAGES[sdk].html }));
-    await client.page.route(`${server.url}/stock.js`, (route) => route.fulfill({ path: STOCK_SDK }));
-    await client.page.goto(address);
-    await client.page.waitForFunction(() => window.Device);
-    const started = client.page.evaluate(startDevice, [tokenFor(identity), { ...PAGES[sdk].options(server), ...options }]);
+    const found = await LOADERS[sdk](client.page, server);
+    const started = client.page.evaluate(startDevice, [tokenFor(identity), { ...found, ...options }]);
     const late = async () => assert.fail(`${identity} does not register: ${await client.story()}`);
     await Promise.race([started, pause(PATIENCE_MS, null, { ref: false }).then(late)]);
     return client;

@@ -83,10 +83,10 @@ def free_ports(count):
     return ports
 
 
-def claims(issuer=KEY, identity="alice"):
+def claims(issuer=KEY, account=ACCOUNT, identity="alice"):
     now = int(time.time())
     voice = {"incoming": {"allow": True}, "outgoing": {"application_sid": "AP00000000000000000000000000000001"}}
-    return {"jti": f"{issuer}-{now}", "iss": issuer, "sub": ACCOUNT, "iat": now, "exp": now + 600,
+    return {"jti": f"{issuer}-{now}", "iss": issuer, "sub": account, "iat": now, "exp": now + 600,
             "grants": {"identity": identity, "voice": voice}}
 
 
@@ -95,6 +95,7 @@ class Tokens(unittest.TestCase):
     def setUpClass(cls):
         cls.server = Server()
         cls.addClassCleanup(cls.server.stop)
+        cls.account = cls.server.run("accounts", "create", "--name", "test").stdout.strip()
 
     def assert_accepted(self, token, identity="alice"):
         kind, payload = self.server.answer_to(token)
@@ -130,18 +131,18 @@ class Tokens(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
             file.write(public_pem)
             file.flush()
-            done = self.server.run("keys", "register", file.name)
+            done = self.server.run("keys", "register", file.name, "--account", self.account)
         self.assertEqual(done.returncode, 0, done.stderr)
         return next(word for word in done.stdout.split() if word.startswith("SK") and len(word) == 34)
 
     def test_keys_with_longer_digests_accept_their_own_algorithm_only(self):
         for algorithm in ("HS384", "HS512"):
             with self.subTest(algorithm):
-                done = self.server.run("keys", "create", "--alg", algorithm)
+                done = self.server.run("keys", "create", "--alg", algorithm, "--account", self.account)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 issuer, secret = (line.split()[1] for line in done.stdout.splitlines() if line.split()[0] in ("key", "secret"))
-                self.accepted_in_time(jwt.encode(claims(issuer), secret, algorithm))
-                self.assert_refused(jwt.encode(claims(issuer), secret, "HS256"))
+                self.accepted_in_time(jwt.encode(claims(issuer, self.account), secret, algorithm))
+                self.assert_refused(jwt.encode(claims(issuer, self.account), secret, "HS256"))
 
     def accepted_in_time(self, token):
         """A key that another process has added is read within a moment."""
@@ -154,11 +155,11 @@ class Tokens(unittest.TestCase):
                 public_pem = private.public_key().public_bytes(
                     serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
                 issuer = self.register(public_pem)
-                self.accepted_in_time(jwt.encode(claims(issuer), private, algorithm))
+                self.accepted_in_time(jwt.encode(claims(issuer, self.account), private, algorithm))
                 # Algorithm confusion: the public key, which everybody may have, used as the secret of an HMAC.
                 self.assert_refused(self.hmac_token(issuer, public_pem))
                 self.assert_refused(self.hmac_token(issuer, public_pem.strip()))
-                self.assert_refused(jwt.encode(claims(issuer), None, "none"))
+                self.assert_refused(jwt.encode(claims(issuer, self.account), None, "none"))
                 self.assert_refused(jwt.encode(claims(KEY), private, algorithm))
 
     def hmac_token(self, issuer, secret):
@@ -166,7 +167,7 @@ class Tokens(unittest.TestCase):
         import base64, hashlib, hmac
         part = lambda value: base64.urlsafe_b64encode(value).rstrip(b"=")
         head = part(json.dumps({"typ": "JWT", "alg": "HS256"}).encode())
-        signed = head + b"." + part(json.dumps(claims(issuer)).encode())
+        signed = head + b"." + part(json.dumps(claims(issuer, self.account)).encode())
         return (signed + b"." + part(hmac.new(secret.encode(), signed, hashlib.sha256).digest())).decode()
 
 
