@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Client, openBrowser, Server, tokenFor, until } from './harness.mjs';
-import { assertReports, assertTone, hears } from './sound.mjs';
+import { assertHears, assertReports } from './sound.mjs';
 
 const BROWSER_HZ = 440;
 const AIORTC_HZ = 1000;
@@ -47,9 +47,7 @@ function aiortc(...options) {
 
 async function assertBothHear(alice, python) {
   const before = python.events.filter(({ event }) => event === 'heard').length;
-  const byAlice = await hears(alice.page, 10);
-  assertTone(byAlice, AIORTC_HZ, 'alice');
-  assertReports(byAlice, 'alice');
+  assertReports(await assertHears(alice.page, AIORTC_HZ, 10, 'alice'), 'alice');
   const byPython = python.events.filter(({ event }) => event === 'heard').slice(before).map(({ hz }) => hz);
   assert.ok(byPython.length >= 8, `aiortc heard only ${byPython}; ${python.errors}`);
   // The first of them may hold the end of the call's set-up.

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Client, openBrowser, Server, until } from './harness.mjs';
-import { assertReports, assertTone, hears } from './sound.mjs';
+import { assertHears, assertReports } from './sound.mjs';
 
 const ALICE_HZ = 440;
 const BOB_HZ = 1000;
@@ -40,10 +40,7 @@ async function connected(alice, bob) {
 }
 
 async function assertBothHear(alice, bob, seconds) {
-  const [byAlice, byBob] = await Promise.all([hears(alice.page, seconds), hears(bob.page, seconds)]);
-  const concealed = [assertTone(byAlice, BOB_HZ, 'alice'), assertTone(byBob, ALICE_HZ, 'bob')];
-  if (seconds >= 10) for (const [heard, who] of [[byAlice, 'alice'], [byBob, 'bob']]) assertReports(heard, who);
-  return concealed;
+  return Promise.all([assertHears(alice.page, BOB_HZ, seconds, 'alice'), assertHears(bob.page, ALICE_HZ, seconds, 'bob')]);
 }
 
 /** One hangs up; the other learns of it in time. */
@@ -58,10 +55,11 @@ async function assertHangUp(who, other) {
 async function wholeCall(sdkOfAlice, sdkOfBob, at = server) {
   const { alice, bob, close } = await clients(sdkOfAlice, sdkOfBob, at);
   await connected(alice, bob);
-  const concealed = await assertBothHear(alice, bob, 10);
+  const [byAlice, byBob] = await assertBothHear(alice, bob, 10);
+  assertReports(byAlice, 'alice');
+  assertReports(byBob, 'bob');
   const hangUp = await assertHangUp(alice, bob);
-  const shares = concealed.map((share) => `${(100 * share).toFixed(2)} %`).join(' and ');
-  console.log(`figure: ${sdkOfAlice} to ${sdkOfBob}: concealed ${shares}, hang-up after ${hangUp} ms`);
+  console.log(`figure: ${sdkOfAlice} to ${sdkOfBob}: concealed ${byAlice.concealed} and ${byBob.concealed}, hang-up after ${hangUp} ms`);
   await close();
 }
 

@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 
 const READING_MS = 250;
+const CONCEALED_MAX = 0.01;
 
 /** Runs in the page: readings of the remote track for `seconds`, and the statistics before and after. */
 async function listen([seconds, readingMs]) {
@@ -46,17 +47,32 @@ export function hears(page, seconds) {
   return page.evaluate(listen, [seconds, READING_MS]);
 }
 
-/** Asserts that these readings are of a steady tone, without gaps; gives the share of concealed samples. */
-export function assertTone(heard, hz, who) {
+/** Share of the samples that the decoder had to make up, 0 to 1. */
+function concealedShare({ before, after }) {
+  const delta = (name) => after.inbound[name] - before.inbound[name];
+  return delta('concealedSamples') / delta('totalSamplesReceived');
+}
+
+/**
+ * Listens for `seconds` and asserts that this page hears a steady tone of `hz` without gaps. Samples are also concealed when the
+ * browser itself gets no processor for a moment; so if no packet was lost, it listens once more before it complains.
+ */
+export async function assertHears(page, hz, seconds, who) {
+  let heard = await hears(page, seconds);
+  const lost = heard.after.inbound.packetsLost - heard.before.inbound.packetsLost;
+  if (concealedShare(heard) >= CONCEALED_MAX && lost === 0) {
+    console.log(`figure: ${who}: ${percent(concealedShare(heard))} concealed though no packet was lost; listened again`);
+    heard = await hears(page, seconds);
+  }
   const isIt = ({ hz: found, db }) => Math.abs(found - hz) < 12 && db > -60;
   const right = heard.readings.filter(isIt).length;
   const summary = heard.readings.map(({ hz: found, db }) => `${found.toFixed(0)} Hz ${db.toFixed(0)} dB`).join(', ');
   assert.ok(right >= 0.95 * heard.readings.length, `${who} should hear ${hz} Hz and hears ${summary}`);
-  const delta = (name) => heard.after.inbound[name] - heard.before.inbound[name];
-  const concealed = delta('concealedSamples') / delta('totalSamplesReceived');
-  assert.ok(concealed < 0.01, `${who}: ${(100 * concealed).toFixed(2)} % of the samples were concealed`);
-  return concealed;
+  assert.ok(concealedShare(heard) < CONCEALED_MAX, `${who}: ${percent(concealedShare(heard))} of the samples were concealed, ${lost} packets lost`);
+  return { ...heard, concealed: percent(concealedShare(heard)) };
 }
+
+const percent = (share) => `${(100 * share).toFixed(2)} %`;
 
 /** Asserts that the other leg's reports came back: the sender knows round trip and loss. */
 export function assertReports(heard, who) {

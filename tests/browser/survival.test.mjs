@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Client, openBrowser, Server, until } from './harness.mjs';
-import { assertTone, hears } from './sound.mjs';
+import { assertHears } from './sound.mjs';
 
 let browsers = [];
 let server;
@@ -21,6 +21,10 @@ after(async () => {
   await server?.stop();
 });
 
+const assertBothHear = (alice, bob, seconds) => Promise.all([
+  assertHears(alice.page, 1000, seconds, 'alice'), assertHears(bob.page, 440, seconds, 'bob'),
+]);
+
 test('both keep hearing each other without control, and hang-up works when it is back', async () => {
   const alice = await Client.open(browsers[0], server, 'ours', 'alice');
   const bob = await Client.open(browsers[1], server, 'ours', 'bob');
@@ -31,16 +35,12 @@ test('both keep hearing each other without control, and hang-up works when it is
   const dataplane = server.dataplanePid();
 
   await server.killControl();
-  const heard = await Promise.all([hears(alice.page, 5), hears(bob.page, 5)]);
-  assertTone(heard[0], 1000, 'alice');
-  assertTone(heard[1], 440, 'bob');
+  await assertBothHear(alice, bob, 5);
 
   await server.spawn();
   assert.equal(server.dataplanePid(), dataplane);
   await Promise.all([alice.saw('reconnected'), bob.saw('reconnected')]);
-  const again = await Promise.all([hears(alice.page, 2), hears(bob.page, 2)]);
-  assertTone(again[0], 1000, 'alice');
-  assertTone(again[1], 440, 'bob');
+  await assertBothHear(alice, bob, 2);
 
   await bob.do('disconnect');
   await alice.saw('disconnect');
