@@ -2,23 +2,27 @@
 //!
 //! ```text
 //!   Restored ──▶ answered calls stand, their legs away ──DataplaneAttached──▶ same generation: go on
-//!            └─▶ unanswered calls get their record                        └─▶ another: legs are gone, calls end
+//!            │                                                             └─▶ another: legs are gone, calls end
+//!            ├─▶ calls that were being joined stand likewise, if the snapshot shows their bridge
+//!            └─▶ calls that had ended, or only rang, have their legs closed and get their record
 //!   snapshot ──▶ legs of ours are checked ; legs of nobody are closed after the orphan grace
 //! ```
 
 use super::Core;
 use super::call::{Call, CallState, Leg, LegState};
-use super::effect::{Effect, Level};
+use super::effect::Level;
 use super::ending::Ending;
+use super::limits::REPORTS_MS_MAX;
 use super::orders::Purpose;
-use super::record::{LegRole, LiveCall, LiveLeg};
+use super::record::{End, LegRole, LiveCall, LiveLeg};
 use super::sdp::{self, Agreed, Description};
 use super::timers::Timer;
 use super::turn::Turn;
 use crosspoint_contract::{
-    Command, DataplaneHello, DtlsRole, Generation, LegFailure, LegId, LegSnapshot, LegState as MediaState, Snapshot,
+    BridgeId, Command, DataplaneHello, DtlsRole, Generation, LegFailure, LegId, LegSnapshot, LegState as MediaState,
+    Snapshot,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 impl Core {
     /// Calls of a process before this one.
@@ -27,9 +31,14 @@ impl Core {
             if self.calls.contains_key(&live.key) {
                 continue;
             }
-            match live.answered_unix_ms {
-                Some(_) => self.adopt(turn, live),
-                None => self.bury(turn, live),
+            if let Some(end) = live.end.clone() {
+                self.bury(turn, live, end);
+            } else if live.answered_unix_ms.or(live.joining_unix_ms).is_some() {
+                self.adopt(turn, live);
+            } else {
+                // Before the answer neither side has a token to come back with.
+                *self.counters.calls_ended.entry(Ending::Interrupted.reason()).or_default() += 1;
+                self.bury(turn, live, Ending::Interrupted.end(turn.now.unix_ms));
             }
         }
     }
@@ -56,19 +65,31 @@ impl Core {
         }
     }
 
-    /// Before the answer neither side has a token to come back with.
-    fn bury(&mut self, turn: &mut Turn, live: LiveCall) {
-        for leg in &live.legs {
-            self.orders.give(Command::CloseLeg { leg: leg.leg }, Purpose::Nothing, turn.effects);
+    /// A call that is over: its legs are closed, and its record is written as if we had ended it ourselves.
+    fn bury(&mut self, turn: &mut Turn, live: LiveCall, end: End) {
+        let key = live.key;
+        let mut call = self.call_from(turn, live);
+        call.state = CallState::Ended;
+        call.end = Some(end);
+        call.closing = call.legs.iter().map(|leg| leg.id).collect();
+        for leg in &call.legs {
+            let purpose = Purpose::Close { call: key, leg: leg.id };
+            self.orders.give(Command::CloseLeg { leg: leg.id }, purpose, turn.effects);
+            self.tell_later(turn, leg.sid.clone(), None);
         }
-        let call = self.call_from(turn, live);
-        let reason = Ending::Interrupted.reason();
-        let record = call.to_record(turn.now.unix_ms, reason, "bridge", None);
-        *self.counters.calls_ended.entry(reason).or_default() += 1;
-        turn.effects.push(Effect::WriteRecord(Box::new(record)));
+        self.calls.insert(key, call);
+        self.timers.set(Timer::Reports(key), turn.now.monotonic_ms + REPORTS_MS_MAX);
     }
 
     fn call_from(&self, turn: &Turn, live: LiveCall) -> Call {
+        let mut call = self.call_as_saved(turn, live);
+        if call.is_doubtful {
+            agree_anew(&mut call);
+        }
+        call
+    }
+
+    fn call_as_saved(&self, turn: &Turn, live: LiveCall) -> Call {
         Call {
             key: live.key,
             sid: live.call_sid,
@@ -84,12 +105,14 @@ impl Core {
             earlier_path: live.path,
             started_monotonic_ms: turn.now.monotonic_ms,
             started_unix_ms: live.started_unix_ms,
-            answered_unix_ms: live.answered_unix_ms,
+            answered_unix_ms: live.answered_unix_ms.or(live.joining_unix_ms),
+            joining_unix_ms: live.joining_unix_ms,
             ends_unix_ms: live.ends_unix_ms,
+            is_doubtful: live.answered_unix_ms.is_none() && live.joining_unix_ms.is_some(),
             declined: false,
             joining: 0,
             closing: Default::default(),
-            record: None,
+            end: None,
         }
     }
 
@@ -142,8 +165,24 @@ impl Core {
         );
         self.dataplane = Some(generation);
         self.end_lost(turn, |call| call.dataplane != generation);
+        self.settle_doubts(turn, &snapshot);
         self.compare(turn, generation, snapshot);
         self.orders.attach(turn.effects);
+    }
+
+    /// Calls found while their legs were being joined: those that were joined stand.
+    fn settle_doubts(&mut self, turn: &mut Turn, snapshot: &Snapshot) {
+        let bridges: HashSet<BridgeId> = snapshot.bridges.iter().map(|bridge| bridge.bridge).collect();
+        let doubtful: Vec<_> = self.calls.values().filter(|call| call.is_doubtful).map(|call| call.key).collect();
+        for key in doubtful {
+            let Some(call) = self.calls.get_mut(&key) else { continue };
+            call.is_doubtful = false;
+            if bridges.contains(&call.bridge) {
+                self.save(turn, key);
+            } else {
+                self.end_call(turn, key, Ending::Interrupted);
+            }
+        }
     }
 
     fn compare(&mut self, turn: &mut Turn, generation: Generation, snapshot: Snapshot) {
@@ -158,8 +197,21 @@ impl Core {
         for leg in ours {
             match found.get(&leg) {
                 Some(snapshot) if snapshot.state != MediaState::Failed => self.recognise(turn, leg, snapshot),
-                _ => self.leg_failed(turn, leg, LegFailure::WorkerLost),
+                Some(_) => self.media_found_gone(turn, leg),
+                // Legs vanish only with their worker, or on an order of ours, which a saved end precedes.
+                None => self.leg_failed(turn, leg, LegFailure::WorkerLost),
             }
+        }
+    }
+
+    /// Its peer went while nobody listened. A client that is away has its time to come back with another peer
+    /// connection, as after a reload; if it does not, it hung up.
+    fn media_found_gone(&mut self, turn: &mut Turn, leg: LegId) {
+        match self.leg(leg).map(|entry| (entry.state, u64::from(entry.reconnect_seconds) * 1000)) {
+            Some((LegState::Away, wait_ms)) => {
+                self.timers.set(Timer::MediaGone(leg), turn.now.monotonic_ms + wait_ms);
+            }
+            _ => self.leg_failed(turn, leg, LegFailure::PeerClosed),
         }
     }
 
@@ -197,6 +249,20 @@ impl Core {
 
     pub(super) fn client_did_not_return(&mut self, turn: &mut Turn, leg: LegId) {
         self.end_call_of_leg(turn, leg, |role: LegRole| Ending::Gone(role));
+    }
+}
+
+/// The caller was not answered yet, so nothing that we told it says what was agreed.
+fn agree_anew(call: &mut Call) {
+    let described = |role| call.legs.iter().find(|leg| leg.role == role).and_then(|leg| leg.remote.as_ref());
+    let (Some(caller), Some(callee)) = (described(LegRole::Caller), described(LegRole::Callee)) else { return };
+    let video = call.branches().any(|leg| !leg.agreed.video.is_empty());
+    let Some(pair) = sdp::agree(caller, callee, video) else { return };
+    for leg in &mut call.legs {
+        leg.agreed = match leg.role {
+            LegRole::Caller => pair.caller.clone(),
+            LegRole::Callee => pair.callee.clone(),
+        };
     }
 }
 

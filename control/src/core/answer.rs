@@ -107,6 +107,11 @@ impl Core {
         }
         commands.push(Command::Bridge { bridge: call.bridge, legs: [caller, callee] });
         call.joining = commands.len() as u8;
+        call.joining_unix_ms = Some(turn.now.unix_ms);
+        self.limit_length(turn, key);
+        self.note_path(key);
+        // The caller holds a token as soon as it is answered: whoever comes after us must know the call by then.
+        self.save(turn, key);
         for command in commands {
             self.orders.give(command, Purpose::Join(key), turn.effects);
         }
@@ -128,8 +133,6 @@ impl Core {
         self.counters.setup_ms_sum += turn.now.monotonic_ms - call.started_monotonic_ms;
         turn.note(Level::Info, "call_answered", &[("call_sid", &call.sid)]);
         self.timers.cancel(Timer::Ring(key));
-        self.limit_length(turn, key);
-        self.note_path(key);
         for leg in legs {
             if self.leg(leg).is_some_and(|l| l.awaits_answer) {
                 self.send_answer(turn, leg);

@@ -14,7 +14,7 @@
 
 use super::input::SessionId;
 use super::path::Path;
-use super::record::{CallRecord, LegRecord, LegRole, LiveCall, LiveLeg};
+use super::record::{CallRecord, End, LegRecord, LegRole, LiveCall, LiveLeg};
 use super::sdp::{Agreed, Description};
 use crosspoint_contract::{BridgeId, CallKey, DtlsRole, Generation, LegId, LegReport, LocalDescription};
 use std::collections::BTreeSet;
@@ -156,14 +156,18 @@ pub struct Call {
     pub started_monotonic_ms: u64,
     pub started_unix_ms: u64,
     pub answered_unix_ms: Option<u64>,
+    pub joining_unix_ms: Option<u64>,
     pub ends_unix_ms: Option<u64>,
+    /// Adopted while its legs were being joined: the first snapshot tells whether they were.
+    pub is_doubtful: bool,
     /// An instance declined: tells "declined" from "no answer" when the last one is gone.
     pub declined: bool,
     /// Orders to be answered before the legs are joined.
     pub joining: u8,
     /// Legs whose last report is awaited.
     pub closing: BTreeSet<LegId>,
-    pub record: Option<CallRecord>,
+    /// How it ended, until the record is written.
+    pub end: Option<End>,
 }
 
 /// One side of a call.
@@ -263,14 +267,15 @@ impl Call {
             to: self.to.clone(),
             started_unix_ms: self.started_unix_ms,
             answered_unix_ms: self.answered_unix_ms,
+            joining_unix_ms: self.joining_unix_ms,
+            end: self.end.clone(),
             ends_unix_ms: self.ends_unix_ms,
             path: self.path_text(),
             legs: self.legs.iter().map(Leg::to_live).collect(),
         }
     }
 
-    /// The record but for how it ended.
-    pub fn to_record(&self, ended_unix_ms: u64, end_reason: &str, ended_by: &str, code: Option<u32>) -> CallRecord {
+    pub fn to_record(&self, end: End) -> CallRecord {
         CallRecord {
             call_sid: self.sid.clone(),
             account_sid: self.account_sid.clone(),
@@ -278,10 +283,10 @@ impl Call {
             to: self.to.clone(),
             started_unix_ms: self.started_unix_ms,
             answered_unix_ms: self.answered_unix_ms,
-            ended_unix_ms,
-            end_reason: end_reason.to_owned(),
-            ended_by: ended_by.to_owned(),
-            code,
+            ended_unix_ms: end.unix_ms,
+            end_reason: end.reason,
+            ended_by: end.by,
+            code: end.code,
             path: self.path_text(),
             legs: self.legs.iter().map(Leg::to_record).collect(),
         }

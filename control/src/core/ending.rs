@@ -29,7 +29,7 @@ use super::effect::{Effect, Level};
 use super::limits::REPORTS_MS_MAX;
 use super::message::ToClient;
 use super::orders::Purpose;
-use super::record::LegRole;
+use super::record::{End, LegRole};
 use super::refusal::Refusal;
 use super::timers::Timer;
 use super::turn::Turn;
@@ -60,6 +60,15 @@ enum Told {
     Nothing,
     Plainly,
     Error(Refusal),
+}
+
+impl Told {
+    fn refusal(self) -> Option<Refusal> {
+        match self {
+            Told::Error(refusal) => Some(refusal),
+            Told::Nothing | Told::Plainly => None,
+        }
+    }
 }
 
 impl Ending {
@@ -94,6 +103,11 @@ impl Ending {
             },
             _ => "bridge",
         }
+    }
+
+    pub fn end(self, unix_ms: u64) -> End {
+        let code = self.refusal().map(Refusal::code);
+        End { unix_ms, reason: self.reason().to_owned(), by: self.by().to_owned(), code }
     }
 
     fn refusal(self) -> Option<Refusal> {
@@ -137,12 +151,13 @@ impl Core {
     /// Ends a call, whatever state it is in; ending it again does nothing.
     pub(super) fn end_call(&mut self, turn: &mut Turn, key: CallKey, ending: Ending) {
         let Some(call) = self.calls.get_mut(&key) else { return };
-        let farewells: Vec<_> = call.legs.iter().filter_map(|l| Some((l.session?, ending.farewell(l)?))).collect();
         if !call.advance(CallEvent::Ended) {
             return;
         }
-        let code = ending.refusal().map(Refusal::code);
-        call.record = Some(call.to_record(turn.now.unix_ms, ending.reason(), ending.by(), code));
+        let farewells: Vec<_> = call.legs.iter().filter_map(|l| Some((l.session?, ending.farewell(l)?))).collect();
+        let away = call.legs.iter().filter(|leg| leg.state == LegState::Away);
+        let away: Vec<_> = away.map(|leg| (leg.sid.clone(), ending.told(leg.role))).collect();
+        call.end = Some(ending.end(turn.now.unix_ms));
         turn.note(
             Level::Info,
             "call_ended",
@@ -152,7 +167,17 @@ impl Core {
         for (session, farewell) in farewells {
             turn.send(session, &farewell);
         }
+        for (sid, told) in away {
+            self.tell_later(turn, sid, told.refusal());
+        }
         self.close_legs(turn, key);
+    }
+
+    /// A client without a socket hears of the end when it asks for the call.
+    pub(super) fn tell_later(&mut self, turn: &Turn, sid: String, refusal: Option<Refusal>) {
+        let wait_s = self.config.reconnect_seconds_max.max(self.config.restart_grace_s);
+        let now_ms = turn.now.monotonic_ms;
+        self.departed.remember(sid, refusal, now_ms, now_ms + u64::from(wait_s) * 1000);
     }
 
     pub(super) fn end_call_of_leg(&mut self, turn: &mut Turn, leg: LegId, ending: impl Fn(LegRole) -> Ending) {
@@ -207,6 +232,7 @@ impl Core {
         if call.closing.is_empty() || !self.orders.is_attached() {
             self.write_record(turn, key);
         } else if !self.timers.is_set(Timer::Reports(key)) {
+            turn.effects.push(Effect::SaveCall(Box::new(call.to_live())));
             self.timers.set(Timer::Reports(key), turn.now.monotonic_ms + REPORTS_MS_MAX);
         }
     }
@@ -215,11 +241,8 @@ impl Core {
     pub(super) fn write_record(&mut self, turn: &mut Turn, key: CallKey) {
         self.timers.cancel(Timer::Reports(key));
         let Some(mut call) = self.calls.remove(&key) else { return };
-        let Some(mut record) = call.record.take() else { return };
-        for (record, leg) in record.legs.iter_mut().zip(&call.legs) {
-            record.report.clone_from(&leg.report);
-        }
-        turn.effects.push(Effect::WriteRecord(Box::new(record)));
+        let Some(end) = call.end.take() else { return };
+        turn.effects.push(Effect::WriteRecord(Box::new(call.to_record(end))));
     }
 
     /// Takes a ringing instance out of its call. With the last one the call ends: declined if anybody declined, else

@@ -119,11 +119,13 @@ impl Core {
             started_monotonic_ms: turn.now.monotonic_ms,
             started_unix_ms: turn.now.unix_ms,
             answered_unix_ms: None,
+            joining_unix_ms: None,
             ends_unix_ms: None,
+            is_doubtful: false,
             declined: false,
             joining: 0,
             closing: Default::default(),
-            record: None,
+            end: None,
         })
     }
 

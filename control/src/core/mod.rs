@@ -41,6 +41,7 @@ mod bridge_token;
 mod call;
 pub mod config;
 mod dataplane;
+mod departed;
 mod destination;
 pub mod effect;
 mod ending;
@@ -77,6 +78,7 @@ use bridge_token::Sealer;
 use call::{Call, CallState, Leg};
 use config::CoreConfig;
 use crosspoint_contract::{CallKey, Generation, LegId};
+use departed::Departed;
 use effect::{Effect, Level};
 use ending::Ending;
 use input::{Input, Now, SessionId};
@@ -111,6 +113,7 @@ pub struct Core {
     legs: HashMap<LegId, CallKey>,
     /// The same by the name their clients use.
     sids: HashMap<String, LegId>,
+    departed: Departed,
     orders: Orders,
     timers: Timers,
     /// The dataplane that was attached last, unless it is known to be gone.
@@ -132,6 +135,7 @@ impl Core {
             calls: HashMap::new(),
             legs: HashMap::new(),
             sids: HashMap::new(),
+            departed: Departed::default(),
             orders: Orders::default(),
             timers: Timers::default(),
             dataplane: None,

@@ -16,11 +16,26 @@ pub struct LiveCall {
     pub to: String,
     pub started_unix_ms: u64,
     pub answered_unix_ms: Option<u64>,
+    /// When an instance answered: its legs are being joined from then on, and soon the caller is told.
+    #[serde(default)]
+    pub joining_unix_ms: Option<u64>,
+    /// Set while only the last reports of its legs are awaited.
+    #[serde(default)]
+    pub end: Option<End>,
     /// When the bearer's grant ends the call.
     pub ends_unix_ms: Option<u64>,
     /// As in the record: which way media goes and which rule chose it.
     pub path: Vec<String>,
     pub legs: Vec<LiveLeg>,
+}
+
+/// How a call ended, as its record will say. Saved before the legs close, so that a successor says the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub unix_ms: u64,
+    pub reason: String,
+    pub by: String,
+    pub code: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -42,7 +42,6 @@ impl Core {
     }
 
     pub(super) fn redescribe(&mut self, turn: &mut Turn, leg: LegId, description: Description, sdp: String) {
-        self.timers.cancel(Timer::MediaGone(leg));
         let serial = self.draw();
         let replacement = LegId(self.draw());
         let Some(key) = self.legs.get(&leg).copied() else { return };
@@ -64,6 +63,7 @@ impl Core {
         let (new_peer, new_ice) = (remote.fingerprint != description.fingerprint, remote.ice != description.ice);
         entry.reoffer = Some(Reoffer { serial, description, sdp, agreed });
         if new_peer {
+            self.timers.cancel(Timer::MediaGone(leg));
             let transport = TransportRequest::WebRtc;
             let command = Command::OpenLeg { leg: replacement, call: key, transport };
             self.orders.give(command, Purpose::Replace { leg, replacement, serial }, turn.effects);

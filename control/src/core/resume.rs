@@ -17,6 +17,19 @@ use super::timers::Timer;
 use super::turn::Turn;
 use crosspoint_contract::LegId;
 
+/// Why nothing is resumed.
+enum Denied {
+    Refused(Refusal),
+    /// The call ended while its client had no socket; with this error, if it was one.
+    Ended(Option<Refusal>),
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Denied {
+        Denied::Refused(refusal)
+    }
+}
+
 impl Core {
     pub(super) fn resume(&mut self, turn: &mut Turn, session: SessionId, invite: Invite) {
         match self.check_resume(turn, session, &invite) {
@@ -34,29 +47,40 @@ impl Core {
                 self.move_leg(turn, leg, session);
                 self.redescribe(turn, leg, description, invite.sdp);
             }
-            Err(refusal) => self.refuse_invite(turn, session, &invite.callsid, refusal),
+            Err(Denied::Refused(refusal)) => self.refuse_invite(turn, session, &invite.callsid, refusal),
+            Err(Denied::Ended(refusal)) => {
+                turn.send(session, &ToClient::HangUp { callsid: invite.callsid, refusal });
+            }
         }
     }
 
-    fn check_resume(&self, turn: &Turn, session: SessionId, invite: &Invite) -> Result<(LegId, Description), Refusal> {
+    fn check_resume(
+        &mut self,
+        turn: &Turn,
+        session: SessionId,
+        invite: &Invite,
+    ) -> Result<(LegId, Description), Denied> {
         let grant = self.sessions.get(&session).ok_or(Refusal::NotListening)?.grant()?;
         let text = invite.reconnect.as_deref().ok_or(Refusal::BridgeTokenInvalid)?;
         let token = self.sealer.open(text, turn.now.unix_ms)?;
         // A token that leaked is worth nothing to another client.
         if (&token.identity, &token.account_sid) != (&grant.identity, &grant.account_sid) {
-            return Err(Refusal::BridgeTokenForeign);
+            return Err(Refusal::BridgeTokenForeign.into());
         }
         if token.node != self.config.node {
-            return Err(Refusal::BridgeTokenOtherNode);
+            return Err(Refusal::BridgeTokenOtherNode.into());
         }
-        let leg = self.sids.get(&token.call_sid).copied().ok_or(Refusal::CallUnknown)?;
+        let Some(leg) = self.sids.get(&token.call_sid).copied() else {
+            let ended = self.departed.recall(&token.call_sid, turn.now.monotonic_ms);
+            return Err(ended.map_or(Denied::Refused(Refusal::CallUnknown), Denied::Ended));
+        };
         let state = self.leg(leg).map(|leg| leg.state);
         let answers = self.is_ringing(leg);
         if answers && !grant.incoming {
-            return Err(Refusal::NoIncomingGrant);
+            return Err(Refusal::NoIncomingGrant.into());
         }
         if !answers && !matches!(state, Some(LegState::Up | LegState::Away)) {
-            return Err(Refusal::CallState);
+            return Err(Refusal::CallState.into());
         }
         Ok((leg, self.read_sdp(&invite.sdp)?))
     }

@@ -21,11 +21,12 @@ use super::keys::{Account, ApiKey, KeyMaterial, KeyTable};
 use super::record::{CallRecord, LiveCall};
 use super::{Core, message};
 use crosspoint_contract::{
-    Answer, BridgeId, CallKey, Command, CommandId, DataplaneHello, Done, Fingerprint, Generation, IceCredentials,
-    LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription, Snapshot, WorkerId,
+    Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, DataplaneHello, Done, Fingerprint, Generation,
+    IceCredentials, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription,
+    Snapshot, WorkerId,
 };
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use zeroize::Zeroizing;
 
 pub const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -61,6 +62,8 @@ pub struct FakeDataplane {
     pub legs: BTreeMap<LegId, (CallKey, LocalDescription, Option<RemoteDescription>)>,
     pub bridges: HashMap<BridgeId, [LegId; 2]>,
     pub digits: Vec<(LegId, String)>,
+    /// Legs whose peer is gone.
+    pub failed: BTreeSet<LegId>,
     next_credentials: u32,
 }
 
@@ -124,14 +127,17 @@ impl FakeDataplane {
             LegSnapshot {
                 leg: *leg,
                 call: *call,
-                state: LegState::Connected,
+                state: if self.failed.contains(leg) { LegState::Failed } else { LegState::Connected },
                 local: local.clone(),
                 remote: remote.clone(),
                 bridge: None,
                 report: LegReport::default(),
             }
         };
-        Snapshot { legs: self.legs.iter().map(leg).collect(), bridges: Vec::new() }
+        let stands = |(_, legs): &(&BridgeId, &[LegId; 2])| legs.iter().all(|leg| self.legs.contains_key(leg));
+        let bridge = |(bridge, legs): (&BridgeId, &[LegId; 2])| BridgeSnapshot { bridge: *bridge, legs: legs.to_vec() };
+        let bridges = self.bridges.iter().filter(stands).map(bridge).collect();
+        Snapshot { legs: self.legs.iter().map(leg).collect(), bridges }
     }
 }
 
@@ -150,6 +156,7 @@ impl World {
             legs: BTreeMap::new(),
             bridges: HashMap::new(),
             digits: Vec::new(),
+            failed: BTreeSet::new(),
             next_credentials: 0,
         };
         let mut world = World {

@@ -1,6 +1,11 @@
 //! Control dies and comes back; the dataplane dies and comes back.
 
 use super::*;
+use crosspoint_contract::{Event, LegFailure};
+
+fn resume(sid: &str, token: &str, sdp: String) -> Value {
+    json!({ "callsid": sid, "sdp": sdp, "twilio": {}, "reconnect": token })
+}
 
 #[test]
 fn a_restarted_control_adopts_the_call_resumes_its_clients_and_writes_one_record() {
@@ -191,4 +196,111 @@ fn reports_that_never_come_do_not_hold_the_record_back() {
     assert_eq!(world.record().end_reason, "completed");
     world.unstick();
     assert_eq!(world.records.len(), 1);
+}
+
+#[test]
+fn a_control_that_died_between_the_answer_and_its_save_has_the_call_adopted() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    let last = world.saved.pop().expect("a save");
+    assert!(last.answered_unix_ms.is_some(), "what was lost is the save that follows the answer");
+    let legs = world.dataplane.legs.clone();
+    world.restart_control();
+    let (alice, bob) = (world.client("alice"), world.client("bob"));
+    world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, offer_sdp("alic")));
+    let answer = text(&world.only(alice, "answer"), "sdp");
+    assert!(answer.contains("a=rtpmap:111 opus/48000/2") && answer.contains("telephone-event"), "{answer}");
+    world.say(bob, "invite", resume(&talk.bob_sid, &talk.bob_token, answer_sdp("bobb")));
+    assert_eq!(world.kinds(bob), ["answer"]);
+    assert_eq!(world.dataplane.legs, legs, "media was not touched");
+    world.say(bob, "hangup", json!({ "callsid": talk.bob_sid }));
+    assert_eq!(world.record().end_reason, "completed");
+    assert_eq!((world.record().answered_unix_ms, world.record().path.len()), (last.answered_unix_ms, 1));
+    world.assert_clean();
+}
+
+#[test]
+fn a_call_whose_legs_were_never_joined_is_not_adopted() {
+    let mut world = World::new();
+    let (alice, bob) = (world.client("alice"), world.client("bob"));
+    world.call(alice, "bob");
+    let sid = text(&world.only(bob, "invite"), "callsid");
+    world.dataplane.is_stuck = true;
+    world.say(bob, "answer", json!({ "callsid": sid, "sdp": answer_sdp("bobb") }));
+    world.dataplane.is_stuck = false;
+    world.dataplane.unanswered.clear();
+    world.restart_control();
+    assert_eq!(world.record().end_reason, "interrupted");
+    world.assert_clean();
+}
+
+#[test]
+fn an_end_that_awaited_reports_at_the_restart_is_recorded_as_it_was() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.dataplane.is_stuck = true;
+    world.say(talk.bob, "hangup", json!({ "callsid": talk.bob_sid }));
+    let ended_unix_ms = world.unix_ms;
+    world.dataplane.is_stuck = false;
+    world.dataplane.unanswered.clear();
+    world.unix_ms += 5_000;
+    world.restart_control();
+    let record = world.record();
+    assert_eq!((record.end_reason.as_str(), record.ended_by.as_str()), ("completed", "callee"));
+    assert_eq!(record.ended_unix_ms, ended_unix_ms);
+    assert!(record.legs.iter().all(|leg| leg.report.is_some()), "the last reports are still fetched");
+    world.assert_clean();
+}
+
+#[test]
+fn a_peer_that_went_while_control_was_down_has_hung_up() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.dataplane.failed.insert(world.core.sids[&talk.bob_sid]);
+    world.restart_control();
+    let alice = world.client("alice");
+    world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, offer_sdp("alic")));
+    assert_eq!(world.kinds(alice), ["answer"]);
+    world.pass(20_000);
+    assert_eq!(code(&world.only(alice, "hangup")), None);
+    assert_eq!((world.record().end_reason.as_str(), world.record().ended_by.as_str()), ("completed", "callee"));
+    world.assert_clean();
+}
+
+#[test]
+fn a_page_reloaded_while_control_was_down_comes_back_to_its_call() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.dataplane.failed.insert(world.core.sids[&talk.alice_sid]);
+    world.restart_control();
+    let alice = world.client("alice");
+    let fresh = sdp("frsh", "CC", "actpass", "sendrecv");
+    world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, fresh));
+    assert_eq!(world.kinds(alice), ["answer"]);
+    world.pass(50_000);
+    assert_eq!(world.core.gauges().calls_answered, 1);
+}
+
+#[test]
+fn a_party_that_was_away_when_the_call_ended_hears_how_it_ended() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.close(talk.alice);
+    world.say(talk.bob, "hangup", json!({ "callsid": talk.bob_sid }));
+    let alice = world.client("alice");
+    world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, offer_sdp("alic")));
+    let hangup = world.only(alice, "hangup");
+    assert_eq!((text(&hangup, "callsid"), code(&hangup)), (talk.alice_sid.clone(), None));
+    world.pass(60_000);
+    world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, offer_sdp("alic")));
+    assert_eq!(code(&world.only(alice, "hangup")), Some(31404), "names are not kept forever");
+
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.close(talk.alice);
+    let leg = world.core.sids[&talk.alice_sid];
+    world.input(Input::DataplaneSaid(Event::LegFailed { leg, why: LegFailure::ConsentExpired }));
+    let alice = world.client("alice");
+    world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, offer_sdp("alic")));
+    assert_eq!(code(&world.only(alice, "hangup")), Some(53405));
 }
