@@ -74,7 +74,7 @@ impl Core {
         call.closing = call.legs.iter().map(|leg| leg.id).collect();
         for leg in &call.legs {
             let purpose = Purpose::Close { call: key, leg: leg.id };
-            self.orders.give(Command::CloseLeg { leg: leg.id }, purpose, turn.effects);
+            self.orders.give(Command::CloseLeg { leg: leg.id }, purpose, turn);
             self.tell_later(turn, leg.sid.clone(), None);
         }
         self.calls.insert(key, call);
@@ -158,6 +158,7 @@ impl Core {
         if is_another {
             self.orders.forget();
         }
+        self.repeat_orders(turn);
         turn.note(
             Level::Info,
             "dataplane_attached",
@@ -167,7 +168,7 @@ impl Core {
         self.end_lost(turn, |call| call.dataplane != generation);
         self.settle_doubts(turn, &snapshot);
         self.compare(turn, generation, snapshot);
-        self.orders.attach(turn.effects);
+        self.orders.attach(turn);
     }
 
     /// Calls found while their legs were being joined: those that were joined stand.
@@ -198,7 +199,7 @@ impl Core {
             match found.get(&leg) {
                 Some(snapshot) if snapshot.state != MediaState::Failed => self.recognise(turn, leg, snapshot),
                 Some(_) => self.media_found_gone(turn, leg),
-                // Legs vanish only with their worker, or on an order of ours, which a saved end precedes.
+                // Legs vanish only with their worker, or on an order of ours, before which the end is saved.
                 None => self.leg_failed(turn, leg, LegFailure::WorkerLost),
             }
         }
@@ -229,7 +230,14 @@ impl Core {
     /// Media may flow on; orders wait.
     pub(super) fn detached(&mut self, turn: &mut Turn) {
         turn.note(Level::Warn, "dataplane_detached", &[("calls", &self.calls.len())]);
-        self.orders.detach();
+        self.repeat_orders(turn);
+    }
+
+    /// What the dataplane has not answered is asked again at the next attachment, but for digits.
+    fn repeat_orders(&mut self, turn: &mut Turn) {
+        for purpose in self.orders.detach() {
+            self.order_failed(turn, purpose);
+        }
     }
 
     pub(super) fn lost(&mut self, turn: &mut Turn, why: &str) {
@@ -243,7 +251,7 @@ impl Core {
     pub(super) fn orphan_overdue(&mut self, turn: &mut Turn, leg: LegId) {
         if !self.legs.contains_key(&leg) {
             turn.note(Level::Info, "orphan_closed", &[("leg", &leg)]);
-            self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn.effects);
+            self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
         }
     }
 

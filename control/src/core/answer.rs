@@ -11,6 +11,7 @@ use super::path::{self, Place};
 use super::record::LegRole;
 use super::refusal::Refusal;
 use super::sdp::{self, Description, Ours, Pair, Setup};
+use super::session::Session;
 use super::timers::Timer;
 use super::turn::Turn;
 use crosspoint_contract::{CallKey, Command, DtlsRole, LegId};
@@ -20,6 +21,12 @@ impl Core {
         let Some(leg) = self.resolve(session, &answer.callsid).filter(|leg| self.is_ringing(*leg)) else {
             return self.refuse_invite(turn, session, &answer.callsid, Refusal::CallUnknown);
         };
+        // A token that ran out while it rang still answers.
+        let bearer = self.sessions.get(&session).and_then(Session::bearer);
+        if let Err(refusal) = bearer.ok_or(Refusal::NotListening).and_then(|grant| self.check_answer(grant)) {
+            self.refuse_invite(turn, session, &answer.callsid, refusal);
+            return self.drop_branch(turn, leg, Some(Ending::Busy));
+        }
         let described = self.read_sdp(&answer.sdp).and_then(|d| match d.setup {
             // RFC 8842 §5.3: an answerer has chosen.
             Setup::ActPass => Err(Refusal::MediaUnacceptable),
@@ -113,7 +120,7 @@ impl Core {
         // The caller holds a token as soon as it is answered: whoever comes after us must know the call by then.
         self.save(turn, key);
         for command in commands {
-            self.orders.give(command, Purpose::Join(key), turn.effects);
+            self.orders.give(command, Purpose::Join(key), turn);
         }
     }
 

@@ -218,6 +218,18 @@ pub struct Reoffer {
     pub description: Description,
     pub sdp: String,
     pub agreed: Agreed,
+    /// The leg that takes over, when the client came with another peer connection.
+    pub replacement: Option<Replacement>,
+}
+
+/// A leg that is made to take another's place; the other serves until it has.
+#[derive(Debug)]
+pub struct Replacement {
+    pub local: LocalDescription,
+    pub dtls_role: DtlsRole,
+    pub bridge: BridgeId,
+    /// The leg that it was last ordered to be joined with.
+    pub joined_with: Option<LegId>,
 }
 
 impl Call {

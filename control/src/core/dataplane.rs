@@ -2,22 +2,24 @@
 
 use super::Core;
 use super::call::LegState;
-use super::effect::Level;
+use super::effect::{Effect, Level};
 use super::ending::Ending;
-use super::limits::{MEDIA_GONE_MS_MAX, ORDER_RETRY_MS};
-use super::orders::Purpose;
+use super::limits::{MEDIA_GONE_MS_MAX, ORDER_ANSWER_MS_MAX, ORDER_RETRY_MS};
+use super::orders::{Asked, Purpose};
+use super::refusal::Refusal;
 use super::timers::Timer;
 use super::turn::Turn;
-use crosspoint_contract::{Answer, Command, Done, Event, LegFailure, LegId, Refused};
+use crosspoint_contract::{Answer, Done, Event, LegFailure, LegId, Refused};
 
 impl Core {
     pub(super) fn dataplane_answered(&mut self, turn: &mut Turn, answer: Answer) {
-        let Some((command, purpose)) = self.orders.answered(answer.id, turn.effects) else { return };
+        let Some(asked) = self.orders.answered(answer.id) else { return };
         match answer.result {
-            Ok(done) => self.order_done(turn, purpose, done),
-            Err(Refused::Busy(_)) => self.order_busy(turn, command, purpose),
-            Err(why) => self.order_refused(turn, purpose, why),
+            Ok(done) => self.order_done(turn, asked.purpose, done),
+            Err(Refused::Busy(_)) => self.order_busy(turn, asked),
+            Err(why) => self.order_refused(turn, asked.purpose, why),
         }
+        self.orders.pump(turn);
     }
 
     fn order_done(&mut self, turn: &mut Turn, purpose: Purpose, done: Done) {
@@ -26,7 +28,10 @@ impl Core {
             (Purpose::Join(key), Done::Ok) => self.joined(turn, key),
             (Purpose::Restart { leg, serial }, Done::Opened(local)) => self.restarted(turn, leg, serial, local),
             (Purpose::Replace { leg, replacement, serial }, Done::Opened(local)) => {
-                self.replaced(turn, leg, replacement, serial, local);
+                self.replacement_opened(turn, leg, replacement, serial, local);
+            }
+            (Purpose::Replace { leg, replacement, serial }, Done::Ok) => {
+                self.replacement_advanced(turn, leg, replacement, serial);
             }
             (Purpose::Reoffer { leg, serial }, Done::Ok) => self.reoffered(turn, leg, serial),
             (Purpose::Close { call, leg }, Done::Report(report)) => self.leg_closed(turn, call, leg, Some(report)),
@@ -43,9 +48,43 @@ impl Core {
         }
     }
 
-    fn order_busy(&mut self, turn: &mut Turn, command: Command, purpose: Purpose) {
-        self.orders.put_back(command, purpose);
-        self.timers.set(Timer::Orders, turn.now.monotonic_ms + ORDER_RETRY_MS);
+    /// It is asked again later, unless what it would open was given up meanwhile: that would belong to nobody.
+    fn order_busy(&mut self, turn: &mut Turn, asked: Asked) {
+        match asked.purpose {
+            Purpose::Open(leg) if self.leg(leg).is_none() => return,
+            Purpose::Replace { leg, replacement, serial } if !self.is_in_work(leg, serial) => {
+                return self.abandon_replacement(turn, leg, replacement);
+            }
+            _ => self.orders.put_back(asked),
+        }
+        if !self.timers.is_set(Timer::Orders) {
+            self.timers.set(Timer::Orders, turn.now.monotonic_ms + ORDER_RETRY_MS);
+        }
+    }
+
+    /// Whether the dataplane takes what a client asks for now.
+    pub(super) fn check_dataplane(&self) -> Result<(), Refusal> {
+        if !self.orders.is_answering() {
+            return Err(Refusal::NoDataplane);
+        }
+        if self.orders.is_full() { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+
+    pub(super) fn watch_for_mute(&mut self) {
+        if !self.timers.is_set(Timer::Mute)
+            && let Some(given_ms) = self.orders.oldest_given_ms()
+        {
+            self.timers.set(Timer::Mute, given_ms + ORDER_ANSWER_MS_MAX);
+        }
+    }
+
+    pub(super) fn check_mute(&mut self, turn: &mut Turn) {
+        let Some(given_ms) = self.orders.oldest_given_ms() else { return };
+        if given_ms + ORDER_ANSWER_MS_MAX <= turn.now.monotonic_ms {
+            turn.note(Level::Warn, "dataplane_mute", &[("unanswered_ms", &(turn.now.monotonic_ms - given_ms))]);
+            self.orders.declare_mute();
+            turn.effects.push(Effect::DataplaneMute);
+        }
     }
 
     fn order_refused(&mut self, turn: &mut Turn, purpose: Purpose, why: Refused) {
@@ -56,13 +95,15 @@ impl Core {
         self.order_failed(turn, purpose);
     }
 
-    fn order_failed(&mut self, turn: &mut Turn, purpose: Purpose) {
+    pub(super) fn order_failed(&mut self, turn: &mut Turn, purpose: Purpose) {
         match purpose {
             Purpose::Open(leg) => self.leg_refused(turn, leg, &"unexpected answer"),
             Purpose::Join(key) => self.end_call(turn, key, Ending::NoCommonMedia),
-            Purpose::Restart { leg, serial }
-            | Purpose::Replace { leg, serial, .. }
-            | Purpose::Reoffer { leg, serial } => {
+            Purpose::Replace { leg, replacement, serial } => {
+                self.reoffer_failed(turn, leg, serial);
+                self.abandon_replacement(turn, leg, replacement);
+            }
+            Purpose::Restart { leg, serial } | Purpose::Reoffer { leg, serial } => {
                 self.reoffer_failed(turn, leg, serial);
             }
             Purpose::Digits { session, call_sid } => self.digits_refused(turn, session, call_sid),

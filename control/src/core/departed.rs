@@ -11,24 +11,30 @@ const DEPARTED_MAX: usize = 20_000;
 
 #[derive(Debug, Default)]
 pub struct Departed {
-    by_sid: HashMap<String, Option<Refusal>>,
-    /// The same, oldest first, with the monotonic milliseconds until which they are kept.
+    by_sid: HashMap<String, Kept>,
+    /// The same, oldest first.
     oldest: VecDeque<(u64, String)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    refusal: Option<Refusal>,
+    /// Monotonic.
+    until_ms: u64,
 }
 
 impl Departed {
     /// `until_ms` must not be earlier than that of any name before.
     pub fn remember(&mut self, sid: String, refusal: Option<Refusal>, now_ms: u64, until_ms: u64) {
         self.forget_until(now_ms);
-        if self.by_sid.insert(sid.clone(), refusal).is_none() {
+        if self.by_sid.insert(sid.clone(), Kept { refusal, until_ms }).is_none() {
             self.oldest.push_back((until_ms, sid));
         }
     }
 
     /// `None` if no call of that name is known; else the error it ended with, if it was one.
-    pub fn recall(&mut self, sid: &str, now_ms: u64) -> Option<Option<Refusal>> {
-        self.forget_until(now_ms);
-        self.by_sid.get(sid).copied()
+    pub fn recall(&self, sid: &str, now_ms: u64) -> Option<Option<Refusal>> {
+        self.by_sid.get(sid).filter(|kept| kept.until_ms > now_ms).map(|kept| kept.refusal)
     }
 
     fn forget_until(&mut self, now_ms: u64) {
@@ -55,6 +61,6 @@ mod tests {
         for n in 0..=DEPARTED_MAX {
             departed.remember(format!("CB{n}"), None, 20, 30);
         }
-        assert_eq!((departed.recall("CB0", 20), departed.by_sid.len() < DEPARTED_MAX), (None, true));
+        assert_eq!((departed.recall("CB0", 20), departed.by_sid.len()), (None, DEPARTED_MAX));
     }
 }

@@ -12,6 +12,9 @@ pub enum Effect {
     Close { session: SessionId, code: u16, reason: &'static str },
     /// Give an order to the dataplane. Its answer returns as `Input::DataplaneAnswered`.
     Order(Order),
+    /// The dataplane is attached and does not answer. Detach from it, and if it is our own child, end and restart it;
+    /// the core hears of that as of any other loss. Said once until it answers or another attachment begins.
+    DataplaneMute,
     /// Make this call survive us: insert or replace by `call_sid`.
     SaveCall(Box<LiveCall>),
     /// Write the call's record exactly once and forget the live call, in one transaction.

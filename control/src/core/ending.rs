@@ -197,11 +197,16 @@ impl Core {
             legs.push((leg.id, leg.sid.clone(), leg.session.take(), leg.ordered));
         }
         call.closing = legs.iter().filter(|(.., ordered)| *ordered).map(|(id, ..)| *id).collect();
+        if self.reports_are_due(key)
+            && let Some(call) = self.calls.get(&key)
+        {
+            turn.effects.push(Effect::SaveCall(Box::new(call.to_live())));
+        }
         for (leg, sid, session, ordered) in legs {
             self.release(leg, &sid, session);
             if ordered {
                 let purpose = Purpose::Close { call: key, leg };
-                self.orders.give(Command::CloseLeg { leg }, purpose, turn.effects);
+                self.orders.give(Command::CloseLeg { leg }, purpose, turn);
             }
         }
         self.write_record_if_complete(turn, key);
@@ -228,13 +233,15 @@ impl Core {
     }
 
     fn write_record_if_complete(&mut self, turn: &mut Turn, key: CallKey) {
-        let Some(call) = self.calls.get(&key) else { return };
-        if call.closing.is_empty() || !self.orders.is_attached() {
+        if !self.reports_are_due(key) {
             self.write_record(turn, key);
         } else if !self.timers.is_set(Timer::Reports(key)) {
-            turn.effects.push(Effect::SaveCall(Box::new(call.to_live())));
             self.timers.set(Timer::Reports(key), turn.now.monotonic_ms + REPORTS_MS_MAX);
         }
+    }
+
+    fn reports_are_due(&self, key: CallKey) -> bool {
+        self.orders.is_attached() && self.calls.get(&key).is_some_and(|call| !call.closing.is_empty())
     }
 
     /// Exactly once: the call is forgotten with it.
@@ -266,7 +273,7 @@ impl Core {
         let branch = call.legs.remove(index);
         self.release(branch.id, &branch.sid, branch.session);
         if branch.ordered {
-            self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn.effects);
+            self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
         }
     }
 

@@ -50,9 +50,7 @@ impl Core {
         if self.calls.len() >= self.config.limits.calls_max {
             return Err(Refusal::Overloaded);
         }
-        if !self.orders.is_attached() {
-            return Err(Refusal::NoDataplane);
-        }
+        self.check_dataplane()?;
         Ok(admitted)
     }
 
@@ -196,7 +194,16 @@ impl Core {
 
     fn may_ring(&self, session: SessionId) -> bool {
         let Some(Ok(grant)) = self.sessions.get(&session).map(Session::grant) else { return false };
-        self.calls_of(&grant.account_sid, &grant.identity) < admission::calls_max(grant, &self.config)
+        self.check_answer(grant).is_ok()
+    }
+
+    /// Whether the bearer may take one more call that rings. Asked again at the answer: several may ring together.
+    pub(super) fn check_answer(&self, grant: &Grant) -> Result<(), Refusal> {
+        if !grant.incoming {
+            return Err(Refusal::NoIncomingGrant);
+        }
+        let calls = self.calls_of(&grant.account_sid, &grant.identity);
+        if calls < admission::calls_max(grant, &self.config) { Ok(()) } else { Err(Refusal::TooManyCalls) }
     }
 
     fn open_leg(&mut self, turn: &mut Turn, key: CallKey, leg: LegId) {
@@ -204,12 +211,15 @@ impl Core {
             leg.ordered = true;
         }
         let command = Command::OpenLeg { leg, call: key, transport: TransportRequest::WebRtc };
-        self.orders.give(command, Purpose::Open(leg), turn.effects);
+        self.orders.give(command, Purpose::Open(leg), turn);
     }
 
     /// The dataplane has made a leg: the caller's, then those of the callee's instances.
     pub(super) fn leg_opened(&mut self, turn: &mut Turn, leg: LegId, local: LocalDescription) {
-        let Some(key) = self.legs.get(&leg).copied() else { return };
+        let Some(key) = self.legs.get(&leg).copied() else {
+            // Its call ended meanwhile, and the order to close it may have been carried out before.
+            return self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
+        };
         let Some(entry) = self.leg_mut(leg) else { return };
         if !entry.advance(LegEvent::Opened) {
             return;

@@ -83,6 +83,13 @@ pub const MEDIA_GONE_MS_MAX: u64 = 2_000;
 /// An order that found the dataplane busy is given again after this.
 pub const ORDER_RETRY_MS: u64 = 20;
 
+/// Orders that may wait for the dataplane before invites, re-offers and digits are refused: what ends calls must always
+/// find room. A few for each of 10,000 calls would be a dataplane that has stopped, not one that is slow.
+pub const ORDERS_WAITING_MAX: usize = 8_192;
+
+/// A dataplane that leaves an order unanswered this long hangs: it answers within a batch, thus within milliseconds.
+pub const ORDER_ANSWER_MS_MAX: u64 = 5_000;
+
 /// Client timeouts are whole seconds; an absurd one must not overflow.
 pub const RECONNECT_SECONDS_BOUND: u32 = 3_600;
 

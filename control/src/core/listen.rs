@@ -84,12 +84,17 @@ impl Core {
             instance: entry.instance.clone(),
             ttl_s: connected_until.saturating_sub(turn.now.unix_ms) / 1000,
         };
+        let loses_registration = entry.registered && !grant.incoming;
         entry.standing = Standing::Listening(grant);
         self.timers.cancel(Timer::Listen(session));
         let leeway_ms = self.config.limits.token_leeway_s * 1000;
         let expires_ms = (connected_until + leeway_ms).saturating_sub(turn.now.unix_ms);
         self.timers.set(Timer::TokenExpires(session), turn.now.monotonic_ms + expires_ms);
         turn.send(session, &connected);
+        if loses_registration {
+            self.unregister(session);
+            turn.send(session, &ToClient::Offline);
+        }
     }
 
     pub(super) fn register(&mut self, turn: &mut Turn, session: SessionId, register: Register) {

@@ -163,6 +163,7 @@ impl Core {
         while let Some(timer) = self.timers.pop(now.monotonic_ms) {
             self.due(turn, timer);
         }
+        self.watch_for_mute();
     }
 
     /// Monotonic milliseconds at which [`Input::DeadlineReached`] is due.
@@ -254,7 +255,8 @@ impl Core {
             Timer::Reports(key) => self.write_record(turn, key),
             Timer::Orphan(leg) => self.orphan_overdue(turn, leg),
             Timer::Routes => self.renew_routes(turn),
-            Timer::Orders => self.orders.pump(turn.effects),
+            Timer::Orders => self.orders.resume(turn),
+            Timer::Mute => self.check_mute(turn),
         }
     }
 

@@ -100,8 +100,8 @@ refusals! {
     ContentTooLarge = 31212, "content_too_large", "Call Message Event Payload size exceeded authorized limit";
     /// The request names a call that is not, or no longer, the session's.
     CallUnknown = 31404, "call_unknown", "The call does not exist";
-    /// Digits could not be sent: the other party takes no telephone events.
-    DigitsUnsent = 31400, "digits_unsent", "The other party takes no digits";
+    /// Digits could not be sent: the other party takes no telephone events, or nobody knows whether they were sent.
+    DigitsUnsent = 31400, "digits_unsent", "The digits could not be sent to the other party";
     /// The other party's socket is lost.
     OtherPartyAway = 31480, "other_party_away", "The other party is reconnecting";
     /// The call is not in a state for this request.

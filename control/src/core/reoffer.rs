@@ -12,7 +12,7 @@
 
 use super::Core;
 use super::answer::role_against;
-use super::call::{LegState, Reoffer};
+use super::call::{LegState, Reoffer, Replacement};
 use super::input::SessionId;
 use super::message::{Described, ToClient};
 use super::orders::Purpose;
@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 use super::sdp::{self, Description};
 use super::timers::Timer;
 use super::turn::Turn;
-use crosspoint_contract::{BridgeId, Command, LegId, LocalDescription, TransportRequest};
+use crosspoint_contract::{BridgeId, CallKey, Command, LegId, LocalDescription, TransportRequest};
 
 impl Core {
     pub(super) fn reinvite(&mut self, turn: &mut Turn, session: SessionId, reinvite: Described) {
@@ -42,6 +42,7 @@ impl Core {
     }
 
     pub(super) fn redescribe(&mut self, turn: &mut Turn, leg: LegId, description: Description, sdp: String) {
+        let is_full = self.orders.is_full();
         let serial = self.draw();
         let replacement = LegId(self.draw());
         let Some(key) = self.legs.get(&leg).copied() else { return };
@@ -52,24 +53,28 @@ impl Core {
             self.send_answer(turn, leg);
             return self.save(turn, key);
         }
-        let Some(agreed) = sdp::agree_again(&description, &entry.agreed) else {
-            let told = entry.session.map(|session| (session, entry.sid.clone()));
-            if let Some((session, sid)) = told {
-                self.refuse_reoffer(turn, session, &sid, Refusal::MediaUnacceptable);
+        let agreed = match sdp::agree_again(&description, &entry.agreed).ok_or(Refusal::MediaUnacceptable) {
+            Ok(agreed) if !is_full => agreed,
+            refused => {
+                let refusal = refused.err().unwrap_or(Refusal::Overloaded);
+                let told = entry.session.map(|session| (session, entry.sid.clone()));
+                if let Some((session, sid)) = told {
+                    self.refuse_reoffer(turn, session, &sid, refusal);
+                }
+                return;
             }
-            return;
         };
         let restart = entry.ice_restarts + 1;
         let (new_peer, new_ice) = (remote.fingerprint != description.fingerprint, remote.ice != description.ice);
-        entry.reoffer = Some(Reoffer { serial, description, sdp, agreed });
+        entry.reoffer = Some(Reoffer { serial, description, sdp, agreed, replacement: None });
         if new_peer {
             self.timers.cancel(Timer::MediaGone(leg));
             let transport = TransportRequest::WebRtc;
             let command = Command::OpenLeg { leg: replacement, call: key, transport };
-            self.orders.give(command, Purpose::Replace { leg, replacement, serial }, turn.effects);
+            self.orders.give(command, Purpose::Replace { leg, replacement, serial }, turn);
         } else if new_ice {
             let command = Command::RestartIce { leg, restart };
-            self.orders.give(command, Purpose::Restart { leg, serial }, turn.effects);
+            self.orders.give(command, Purpose::Restart { leg, serial }, turn);
         } else {
             self.set_remote_anew(turn, leg, serial);
         }
@@ -86,7 +91,7 @@ impl Core {
 
     fn set_remote_anew(&mut self, turn: &mut Turn, leg: LegId, serial: u64) {
         let Some(command) = self.remote_of_reoffer(leg, serial) else { return };
-        self.orders.give(command, Purpose::Reoffer { leg, serial }, turn.effects);
+        self.orders.give(command, Purpose::Reoffer { leg, serial }, turn);
     }
 
     fn remote_of_reoffer(&self, leg: LegId, serial: u64) -> Option<Command> {
@@ -95,8 +100,16 @@ impl Core {
         Some(Command::SetRemote { leg, remote: reoffer.description.to_remote(&reoffer.agreed, entry.dtls_role) })
     }
 
-    /// The replacement exists: it takes the leg's place in the bridge, and its name here.
-    pub(super) fn replaced(
+    pub(super) fn is_in_work(&self, leg: LegId, serial: u64) -> bool {
+        self.leg(leg).and_then(|entry| entry.reoffer.as_ref()).is_some_and(|reoffer| reoffer.serial == serial)
+    }
+
+    fn reoffer_mut(&mut self, leg: LegId, serial: u64) -> Option<&mut Reoffer> {
+        self.leg_mut(leg)?.reoffer.as_mut().filter(|reoffer| reoffer.serial == serial)
+    }
+
+    /// The replacement exists: it learns of its peer.
+    pub(super) fn replacement_opened(
         &mut self,
         turn: &mut Turn,
         leg: LegId,
@@ -105,31 +118,49 @@ impl Core {
         local: LocalDescription,
     ) {
         let bridge = BridgeId(self.draw());
-        let key = self.legs.get(&leg).copied();
-        let other = key.and_then(|key| self.calls.get(&key)?.other_leg(leg).map(|o| o.id));
-        let current = self.leg(leg).is_some_and(|l| l.reoffer.as_ref().is_some_and(|r| r.serial == serial));
-        let (Some(key), Some(other), true) = (key, other, current) else {
-            self.orders.give(Command::CloseLeg { leg: replacement }, Purpose::Nothing, turn.effects);
-            return;
+        let Some(reoffer) = self.reoffer_mut(leg, serial) else {
+            return self.abandon_replacement(turn, leg, replacement);
         };
-        self.rename_leg(key, leg, replacement, bridge);
-        if let Some(entry) = self.leg_mut(replacement) {
-            entry.local = Some(local);
-            entry.connected = false;
-            entry.ice_restarts = 0;
-            entry.dtls_role = entry.reoffer.as_ref().map_or(entry.dtls_role, |r| role_against(&r.description));
-        }
-        if let Some(command) = self.remote_of_reoffer(replacement, serial) {
-            self.orders.give(command, Purpose::Nothing, turn.effects);
-        }
-        let command = Command::Bridge { bridge, legs: [replacement, other] };
-        self.orders.give(command, Purpose::Reoffer { leg: replacement, serial }, turn.effects);
-        self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn.effects);
-        self.save(turn, key);
+        let dtls_role = role_against(&reoffer.description);
+        reoffer.replacement = Some(Replacement { local, dtls_role, bridge, joined_with: None });
+        let remote = reoffer.description.to_remote(&reoffer.agreed, dtls_role);
+        let command = Command::SetRemote { leg: replacement, remote };
+        self.orders.give(command, Purpose::Replace { leg, replacement, serial }, turn);
     }
 
-    fn rename_leg(&mut self, key: crosspoint_contract::CallKey, leg: LegId, replacement: LegId, bridge: BridgeId) {
+    /// It knows its peer, or is joined with the other leg: next it is joined, or takes the leg's name.
+    pub(super) fn replacement_advanced(&mut self, turn: &mut Turn, leg: LegId, replacement: LegId, serial: u64) {
+        let other = self.other_of(leg);
+        let made = self.reoffer_mut(leg, serial).and_then(|reoffer| reoffer.replacement.as_mut());
+        let (Some(made), Some(other)) = (made, other) else {
+            return self.abandon_replacement(turn, leg, replacement);
+        };
+        // The other leg may have been replaced meanwhile; then it is joined anew.
+        if made.joined_with.replace(other) == Some(other) {
+            return self.replace_leg(turn, leg, replacement, serial);
+        }
+        let command = Command::Bridge { bridge: made.bridge, legs: [replacement, other] };
+        self.orders.give(command, Purpose::Replace { leg, replacement, serial }, turn);
+    }
+
+    fn replace_leg(&mut self, turn: &mut Turn, leg: LegId, replacement: LegId, serial: u64) {
+        let made = self.reoffer_mut(leg, serial).and_then(|reoffer| reoffer.replacement.take());
+        let (Some(key), Some(made)) = (self.legs.get(&leg).copied(), made) else { return };
+        self.rename_leg(key, leg, replacement, made.bridge);
+        if let Some(entry) = self.leg_mut(replacement) {
+            entry.local = Some(made.local);
+            entry.dtls_role = made.dtls_role;
+            entry.connected = false;
+            entry.ice_restarts = 0;
+        }
+        self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
+        self.reoffered(turn, replacement, serial);
+    }
+
+    fn rename_leg(&mut self, key: CallKey, leg: LegId, replacement: LegId, bridge: BridgeId) {
         self.legs.remove(&leg);
+        self.timers.cancel(Timer::MediaGone(leg));
+        self.timers.rename(Timer::Reconnect(leg), Timer::Reconnect(replacement));
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.bridge = bridge;
         let Some(entry) = call.leg_mut(leg) else { return };
@@ -139,6 +170,20 @@ impl Core {
             session.legs.remove(&leg);
         }
         self.reindex(key);
+    }
+
+    /// A replacement that was overtaken, refused, or whose call ended: the leg stays, or takes its place again.
+    pub(super) fn abandon_replacement(&mut self, turn: &mut Turn, leg: LegId, replacement: LegId) {
+        self.orders.give(Command::CloseLeg { leg: replacement }, Purpose::Nothing, turn);
+        let call = self.legs.get(&leg).and_then(|key| self.calls.get(key));
+        if let Some((bridge, other)) = call.and_then(|call| Some((call.bridge, call.other_leg(leg)?.id))) {
+            self.orders.give(Command::Bridge { bridge, legs: [leg, other] }, Purpose::Nothing, turn);
+        }
+    }
+
+    fn other_of(&self, leg: LegId) -> Option<LegId> {
+        let call = self.calls.get(self.legs.get(&leg)?)?;
+        call.other_leg(leg).map(|other| other.id)
     }
 
     /// The dataplane knows the new description: the client gets its answer.

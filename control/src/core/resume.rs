@@ -54,12 +54,7 @@ impl Core {
         }
     }
 
-    fn check_resume(
-        &mut self,
-        turn: &Turn,
-        session: SessionId,
-        invite: &Invite,
-    ) -> Result<(LegId, Description), Denied> {
+    fn check_resume(&self, turn: &Turn, session: SessionId, invite: &Invite) -> Result<(LegId, Description), Denied> {
         let grant = self.sessions.get(&session).ok_or(Refusal::NotListening)?.grant()?;
         let text = invite.reconnect.as_deref().ok_or(Refusal::BridgeTokenInvalid)?;
         let token = self.sealer.open(text, turn.now.unix_ms)?;
@@ -76,8 +71,8 @@ impl Core {
         };
         let state = self.leg(leg).map(|leg| leg.state);
         let answers = self.is_ringing(leg);
-        if answers && !grant.incoming {
-            return Err(Refusal::NoIncomingGrant.into());
+        if answers {
+            self.check_answer(grant)?;
         }
         if !answers && !matches!(state, Some(LegState::Up | LegState::Away)) {
             return Err(Refusal::CallState.into());

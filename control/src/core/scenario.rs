@@ -10,6 +10,7 @@ mod attacks;
 mod endings;
 mod flow;
 mod limits;
+mod orders;
 mod reoffers;
 mod restarts;
 mod resumptions;
@@ -47,6 +48,8 @@ pub struct World {
     pub records: Vec<CallRecord>,
     pub notes: Vec<Note>,
     pub closed: HashMap<SessionId, u16>,
+    /// How often the dataplane was said to hang.
+    pub mutes: u32,
     heard: HashMap<SessionId, Vec<(String, Value)>>,
     sessions: u64,
 }
@@ -64,6 +67,8 @@ pub struct FakeDataplane {
     pub digits: Vec<(LegId, String)>,
     /// Legs whose peer is gone.
     pub failed: BTreeSet<LegId>,
+    /// Orders given to it, repetitions included.
+    pub asked: usize,
     next_credentials: u32,
 }
 
@@ -83,6 +88,7 @@ impl FakeDataplane {
     }
 
     fn obey(&mut self, command: &Command) -> Result<Done, Refused> {
+        self.asked += 1;
         if let Some(refused) = self.refuse.and_then(|refuse| refuse(command)) {
             return Err(refused);
         }
@@ -157,6 +163,7 @@ impl World {
             bridges: HashMap::new(),
             digits: Vec::new(),
             failed: BTreeSet::new(),
+            asked: 0,
             next_credentials: 0,
         };
         let mut world = World {
@@ -168,6 +175,7 @@ impl World {
             records: Vec::new(),
             notes: Vec::new(),
             closed: HashMap::new(),
+            mutes: 0,
             heard: HashMap::new(),
             sessions: 0,
         };
@@ -231,6 +239,7 @@ impl World {
             }
             Effect::Order(order) if self.dataplane.is_stuck => self.dataplane.unanswered.push(order),
             Effect::Order(order) => self.answer_order(order),
+            Effect::DataplaneMute => self.mutes += 1,
             Effect::SaveCall(call) => self.saved.push(*call),
             Effect::WriteRecord(record) => self.records.push(*record),
             Effect::Note(note) => self.notes.push(note),
@@ -242,12 +251,14 @@ impl World {
         self.input(Input::DataplaneAnswered(Answer { id: order.id, result }));
     }
 
-    /// Answers what waited.
+    /// Answers what waited, in order, and what is ordered because of it.
     pub fn unstick(&mut self) {
-        self.dataplane.is_stuck = false;
-        for order in std::mem::take(&mut self.dataplane.unanswered) {
-            self.answer_order(order);
+        while !self.dataplane.unanswered.is_empty() {
+            for order in std::mem::take(&mut self.dataplane.unanswered) {
+                self.answer_order(order);
+            }
         }
+        self.dataplane.is_stuck = false;
     }
 
     pub fn numbers(&self) -> Vec<CommandId> {

@@ -47,7 +47,7 @@ impl Core {
             Ok(other) => {
                 let command = Command::SendDigits { leg: other, digits: dtmf.dtmf };
                 let purpose = Purpose::Digits { session, call_sid: dtmf.callsid };
-                self.orders.give(command, purpose, turn.effects);
+                self.orders.give(command, purpose, turn);
             }
             Err(refusal) => self.refuse_in_call(turn, session, dtmf.callsid, refusal, None),
         }
@@ -56,6 +56,9 @@ impl Core {
     fn check_dtmf(&self, session: SessionId, dtmf: &Dtmf) -> Result<LegId, Refusal> {
         let other = self.other_party(session, &dtmf.callsid)?;
         let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'*' | b'#' | b'A'..=b'D' | b'w');
+        if self.orders.is_full() {
+            return Err(Refusal::DigitsUnsent);
+        }
         let sane = !dtmf.dtmf.is_empty() && dtmf.dtmf.len() <= DIGITS_MAX && dtmf.dtmf.bytes().all(is_digit);
         if sane { Ok(other) } else { Err(Refusal::MessageMalformed) }
     }

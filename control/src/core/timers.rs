@@ -28,6 +28,8 @@ pub enum Timer {
     Routes,
     /// Orders that the dataplane was too busy for.
     Orders,
+    /// An order that the dataplane does not answer.
+    Mute,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,14 @@ impl Timers {
     pub fn cancel(&mut self, timer: Timer) {
         if let Some(at_ms) = self.at.remove(&timer) {
             self.order.remove(&(at_ms, timer));
+        }
+    }
+
+    /// What was due for one thing is now due for another.
+    pub fn rename(&mut self, timer: Timer, new: Timer) {
+        if let Some(at_ms) = self.at.get(&timer).copied() {
+            self.cancel(timer);
+            self.set(new, at_ms);
         }
     }
 

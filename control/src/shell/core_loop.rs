@@ -148,6 +148,9 @@ impl CoreLoop {
                     self.refused.push(Input::DataplaneAnswered(answer));
                 }
             }
+            Effect::DataplaneMute => {
+                tracing::error!(kind = "dataplane_hangs", "new calls are refused; its process id is in /healthz")
+            }
             Effect::SaveCall(call) => self.pending.put(Write::Live(call)),
             Effect::WriteRecord(record) => self.pending.put(Write::Record(record)),
             Effect::Note(note) => log(&note),

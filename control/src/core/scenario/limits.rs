@@ -44,6 +44,58 @@ fn calls_beyond_the_granted_number_are_refused_until_one_ends() {
     assert_eq!(world.kinds(alice), ["ringing"]);
 }
 
+/// bob, whose grant allows `limits`, registered.
+fn limited_bob(world: &mut World, limits: &Value) -> SessionId {
+    let mut claims = claims("bob");
+    claims["grants"]["crosspoint"] = limits.clone();
+    let bob = world.listen(&sign(&claims, SECRET));
+    world.say(bob, "register", json!({ "media": { "audio": true } }));
+    assert_eq!(world.kinds(bob), ["connected", "ready"]);
+    bob
+}
+
+#[test]
+fn of_two_calls_that_ring_only_the_granted_number_can_be_answered() {
+    for by_token in [false, true] {
+        let mut world = World::new();
+        let bob = limited_bob(&mut world, &json!({ "max_calls": 1 }));
+        let (alice, carol) = (world.client("alice"), world.client("carol"));
+        world.call(alice, "bob");
+        let first = text(&world.only(bob, "invite"), "callsid");
+        world.call(carol, "bob");
+        let second = world.only(bob, "invite");
+        world.say(bob, "answer", json!({ "callsid": first, "sdp": answer_sdp("bobb") }));
+        let callsid = &second["callsid"];
+        if by_token {
+            let invite = json!({ "callsid": callsid, "sdp": offer_sdp("bobc"), "reconnect": second["reconnect"] });
+            world.say(bob, "invite", invite);
+            assert_eq!(code(&world.only(bob, "hangup")), Some(31206));
+        } else {
+            world.say(bob, "answer", json!({ "callsid": callsid, "sdp": answer_sdp("bobc") }));
+            assert_eq!(code(&world.only(bob, "hangup")), Some(31206));
+            let heard = world.heard(carol);
+            assert!(heard.iter().any(|(kind, payload)| kind == "hangup" && code(payload) == Some(31486)), "{heard:?}");
+        }
+        assert_eq!(world.core.gauges().calls_answered, 1);
+    }
+}
+
+#[test]
+fn a_new_token_without_the_grant_to_receive_calls_unregisters_and_answers_nothing() {
+    let mut world = World::new();
+    let (alice, bob) = (world.client("alice"), world.client("bob"));
+    world.call(alice, "bob");
+    let callsid = text(&world.only(bob, "invite"), "callsid");
+    let mut claims = claims("bob");
+    claims["grants"]["voice"]["incoming"]["allow"] = json!(false);
+    world.say(bob, "listen", json!({ "token": sign(&claims, SECRET) }));
+    assert_eq!(world.kinds(bob), ["connected", "offline"]);
+    assert_eq!(world.core.gauges().registrations, 1, "alice alone");
+    world.say(bob, "answer", json!({ "callsid": callsid, "sdp": answer_sdp("bobb") }));
+    assert_eq!(code(&world.only(bob, "hangup")), Some(31201));
+    assert_eq!(world.core.gauges().calls_answered, 0);
+}
+
 #[test]
 fn the_granted_length_ends_the_call() {
     let mut world = World::new();

@@ -77,15 +77,72 @@ fn a_re_offer_of_a_call_that_is_gone_ends_it_at_the_client() {
 }
 
 #[test]
-fn orders_lost_with_the_link_are_given_again_to_the_same_dataplane() {
+fn a_socket_lost_while_another_peer_connection_takes_over_still_has_its_time() {
     let mut world = World::new();
     let talk = world.connected_call();
     world.dataplane.is_stuck = true;
-    let sdp = sdp("rest", "AA", "actpass", "sendrecv");
+    let sdp = sdp("frsh", "CC", "actpass", "sendrecv");
     world.say(talk.alice, "reinvite", json!({ "callsid": talk.alice_sid, "sdp": sdp }));
-    world.input(Input::DataplaneDetached);
-    world.dataplane.unanswered.clear();
-    world.dataplane.is_stuck = false;
-    world.attach();
-    assert_eq!(world.kinds(talk.alice), ["answer"]);
+    world.close(talk.alice);
+    let leg = world.core.sids[&talk.alice_sid];
+    world.unstick();
+    assert_ne!(world.core.sids[&talk.alice_sid], leg);
+    world.pass(19_999);
+    assert_eq!(world.core.gauges().calls, 1);
+    world.pass(1);
+    assert_eq!(world.record().end_reason, "connection_lost");
+    world.assert_clean();
+}
+
+#[test]
+fn a_replacement_that_the_dataplane_refuses_leaves_the_leg_in_place() {
+    let refusals: [fn(&Command) -> Option<Refused>; 2] = [
+        |command| matches!(command, Command::SetRemote { .. }).then_some(Refused::TooManyFormats),
+        |command| match command {
+            Command::Bridge { legs: [first, _], .. } => Some(Refused::UnknownLeg(*first)),
+            _ => None,
+        },
+    ];
+    for refuse in refusals {
+        let mut world = World::new();
+        let talk = world.connected_call();
+        let legs = [world.core.sids[&talk.alice_sid], world.core.sids[&talk.bob_sid]];
+        world.dataplane.refuse = Some(refuse);
+        let fresh = sdp("frsh", "CC", "actpass", "sendrecv");
+        world.say(talk.alice, "reinvite", json!({ "callsid": talk.alice_sid, "sdp": fresh }));
+        assert_eq!(code(&world.only(talk.alice, "error")), Some(53405));
+        assert_eq!(world.core.sids[&talk.alice_sid], legs[0]);
+        assert_eq!(world.dataplane.legs.len(), 2, "the replacement is closed");
+        world.dataplane.refuse = None;
+        world.say(talk.bob, "hangup", json!({ "callsid": talk.bob_sid }));
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_replacement_whose_call_ends_meanwhile_is_closed() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.dataplane.is_stuck = true;
+    let fresh = sdp("frsh", "CC", "actpass", "sendrecv");
+    world.say(talk.alice, "reinvite", json!({ "callsid": talk.alice_sid, "sdp": fresh }));
+    world.say(talk.bob, "hangup", json!({ "callsid": talk.bob_sid }));
+    world.unstick();
+    world.assert_clean();
+}
+
+#[test]
+fn both_pages_reloaded_at_once_are_joined_with_each_other() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.dataplane.is_stuck = true;
+    for (who, sid, byte) in [(talk.alice, &talk.alice_sid, "CC"), (talk.bob, &talk.bob_sid, "DD")] {
+        world.say(who, "reinvite", json!({ "callsid": sid, "sdp": sdp("frsh", byte, "actpass", "sendrecv") }));
+    }
+    world.unstick();
+    assert_eq!((world.kinds(talk.alice), world.kinds(talk.bob)), (vec!["answer".into()], vec!["answer".into()]));
+    let legs = [world.core.sids[&talk.alice_sid], world.core.sids[&talk.bob_sid]];
+    let joined = |pair: &[LegId; 2]| pair.contains(&legs[0]) && pair.contains(&legs[1]);
+    assert!(world.dataplane.bridges.values().any(joined));
+    assert_eq!(world.dataplane.legs.len(), 2);
 }
