@@ -14,6 +14,7 @@ use crate::rtcp;
 use crate::timers::CONNECT_TIMEOUT;
 use crosspoint_contract::{Codec, Format, LegReport, LegState, Medium, Refused};
 use crosspoint_wire::Nanos;
+use crosspoint_wire::ice_lite::Credentials;
 use std::net::SocketAddr;
 
 /// What an order may touch.
@@ -35,13 +36,7 @@ impl Desk<'_> {
             WorkerOrder::Begin | WorkerOrder::Stop => return None,
             WorkerOrder::Open(leg) => self.open(leg),
             WorkerOrder::Describe { leg, description } => self.describe(leg, description),
-            WorkerOrder::RestartIce { leg, ice } => {
-                let known = self.known(leg).map(drop);
-                if known.is_ok() {
-                    self.legs.restart_ice(leg.slot, ice);
-                }
-                done(known)
-            }
+            WorkerOrder::RestartIce { leg, ice } => self.restart_ice(leg, ice),
             WorkerOrder::Join(legs) => done(self.join(legs)),
             WorkerOrder::Part(legs) => {
                 legs.into_iter().for_each(|leg| self.part(leg));
@@ -73,15 +68,22 @@ impl Desk<'_> {
         }
     }
 
-    fn describe(&mut self, handle: LegHandle, mut description: Box<Description>) -> Answered {
+    fn restart_ice(&mut self, handle: LegHandle, ice: Credentials) -> Answered {
+        match self.known(handle).map(drop) {
+            Ok(()) => {
+                let forgotten = self.legs.restart_ice(handle.slot, ice);
+                Answered { result: Ok(None), spent: forgotten.map_or(Spent::Nothing, Spent::Credentials) }
+            }
+            Err(refused) => Answered { result: Err(refused), spent: Spent::Credentials(ice) },
+        }
+    }
+
+    fn describe(&mut self, handle: LegHandle, description: Box<Description>) -> Answered {
         let now = self.now;
         let Ok(leg) = self.known(handle) else {
             let spent = Spent::Description(description);
             return Answered { result: Err(Refused::UnknownLeg(handle.leg)), spent };
         };
-        if let Some(ice) = description.ice.take() {
-            leg.ice.set_remote(ice);
-        }
         if leg.state == LegState::Opening && leg.deadlines.connect.is_none() {
             leg.deadlines.connect = Some(now + CONNECT_TIMEOUT);
         }

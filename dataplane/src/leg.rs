@@ -5,7 +5,7 @@
 //! leaves in it, so that the worker allocates nothing. Decides nothing about packets: that is what stages do.
 //!
 //! ```text
-//!  line 0        id, next_due, last_heard, remote address, other leg, state, direction
+//!  line 0        id, keys, last_heard, remote address, other leg, state, direction
 //!  lines 1-8     payload_types: what each incoming payload type is
 //!  lines 9-10    outgoing_payload_types: what it is called on the other leg
 //!  then          streams in, streams out, ICE, digits, figures
@@ -45,8 +45,7 @@ pub const KNOCKS_PER_VISIT_MAX: u8 = 32;
 #[repr(C, align(64))]
 pub struct Leg {
     pub id: LegId,
-    /// No deadline of this leg is earlier.
-    pub next_due: Nanos,
+    pub keys: Option<Box<Keys>>,
     /// When its peer last sent authentic media.
     pub last_heard: Nanos,
     /// Where its packets go: the selected pair; [`Remote::UNSPECIFIED`] before there is one.
@@ -61,12 +60,13 @@ pub struct Leg {
     /// Why it failed, when it did.
     pub failure: Option<LegFailure>,
     pub silent: bool,
+    /// DTLS datagrams that may still go to the lobby before the next visit of the timers.
+    pub knocks_left: u8,
 
     pub payload_types: [PayloadType; 128],
     /// Payload types on the other leg; [`UNMAPPED`] where its peer did not agree to the format.
     pub outgoing_payload_types: [u8; 128],
 
-    pub keys: Option<Box<Keys>>,
     pub streams: [IncomingStream; STREAMS_PER_LEG_MAX],
     pub audio: OutgoingStream,
     pub video: OutgoingStream,
@@ -74,14 +74,12 @@ pub struct Leg {
     /// What the peer wants in front of the audio it gets.
     pub mid: Option<MidExtension>,
 
-    /// DTLS datagrams that may still go to the lobby before the next visit of the timers.
-    pub knocks_left: u8,
     /// Position in the table's dense list.
     pub position: u32,
     pub ice: IceLite,
     /// What the table's address map holds for this leg.
     pub addresses: [Option<SocketAddr>; ADDRESSES_PER_LEG_MAX],
-    /// What the table's username map holds for this leg: the fragment in force, and the one it replaced.
+    /// What the table's username map holds for this leg: the fragment in force, and that of the pair in use.
     pub ufrags: [Option<UfragKey>; 2],
     pub description: Option<Box<Description>>,
     pub cname: Box<str>,
@@ -99,14 +97,12 @@ pub struct Keys {
     pub sender: SrtpSender,
 }
 
-/// The peer's description in the form that commands apply: no strings but ICE's.
+/// The peer's description in the form that commands apply. Its ICE credentials are not in it: we send no checks.
 pub struct Description {
     pub formats: [Format; FORMATS_PER_LEG_MAX],
     pub formats_len: usize,
     pub direction: Direction,
     pub mid: Option<MidExtension>,
-    /// Taken when the description is applied.
-    pub ice: Option<Credentials>,
 }
 
 impl Description {
@@ -297,7 +293,6 @@ impl Leg {
             |ssrc, clock_rate_hz| OutgoingStream::new(ssrc, first_sequence_number, first_timestamp, clock_rate_hz);
         Box::new(Leg {
             id: handle.leg,
-            next_due: Nanos::ZERO,
             last_heard: Nanos::ZERO,
             remote: Remote::UNSPECIFIED,
             other: NO_SLOT,
@@ -328,10 +323,10 @@ impl Leg {
         })
     }
 
-    /// Whether there is somewhere to send to and something to protect with.
+    /// Whether anything may be sent: there is an address, something to protect with, and nothing has failed.
     #[inline]
     pub fn is_ready(&self) -> bool {
-        self.remote != Remote::UNSPECIFIED && self.keys.is_some()
+        self.remote != Remote::UNSPECIFIED && self.keys.is_some() && self.failure.is_none()
     }
 
     /// The selected pair's remote side.

@@ -6,14 +6,15 @@
 
 use crate::flat_map::{FlatMap, UfragKey};
 use crate::io::Remote;
-use crate::leg::{Leg, LegHandle, Slot};
-use crosspoint_wire::ice_lite::Credentials;
+use crate::leg::{ADDRESSES_PER_LEG_MAX, Leg, LegHandle, Slot};
+use crosspoint_wire::Nanos;
+use crosspoint_wire::ice_lite::{Check, Credentials, VALIDATED_MAX};
 use std::net::SocketAddr;
 
 /// Addresses in the map, per leg on average: the selected pair, and what ICE restarts and probing leave behind.
 const ADDRESSES_PER_LEG: usize = 4;
 
-/// Username fragments in the map per leg: the one in force and the one an ICE restart replaces.
+/// Username fragments in the map per leg: the one in force and that of the pair in use.
 const UFRAGS_PER_LEG: usize = 2;
 
 pub struct LegTable {
@@ -109,34 +110,55 @@ impl LegTable {
         Some(leg)
     }
 
-    /// Draws the leg's next ICE credentials in: checks with the old ones still lead to it.
-    pub fn restart_ice(&mut self, slot: Slot, ice: Credentials) {
-        let Some(leg) = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
-        if let Some(forgotten) = leg.ufrags[1].take() {
-            self.by_ufrag.remove(forgotten, slot);
+    /// Gives the leg its next ICE credentials. Returns those that are good no more; checks with all others lead to it.
+    pub fn restart_ice(&mut self, slot: Slot, ice: Credentials) -> Option<Credentials> {
+        let leg = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut)?;
+        let drawn = UfragKey::new(&ice.ufrag);
+        let forgotten = leg.ice.restart(ice);
+        let forgotten_key = forgotten.as_ref().and_then(|ice| UfragKey::new(&ice.ufrag));
+        if let Some(key) = forgotten_key {
+            self.by_ufrag.remove(key, slot);
         }
-        leg.ufrags = [UfragKey::new(&ice.ufrag), leg.ufrags[0]];
-        if let Some(key) = leg.ufrags[0] {
+        let kept = leg.ufrags.into_iter().flatten().find(|key| Some(*key) != forgotten_key);
+        leg.ufrags = [drawn, kept];
+        if let Some(key) = drawn {
             self.by_ufrag.insert(key, slot);
         }
-        leg.ice.restart(ice);
+        forgotten
     }
 
-    /// An address was validated: it leads to this leg from now on, and those that ICE no longer holds do not.
-    pub fn add_address(&mut self, addr: SocketAddr, slot: Slot) -> bool {
+    /// A check of the leg's peer succeeded: packets from its address lead to the leg from now on, those from addresses
+    /// that ICE no longer holds do not. False, and nothing has changed, when the address may not be the leg's: two legs
+    /// cannot share one, and who answers a call must not be able to take another's by forging its address.
+    pub fn note_check(&mut self, slot: Slot, check: Check, now: Nanos) -> bool {
+        let addr = check.addr();
+        if self.is_taken(addr, slot, now) || !self.by_address.insert(addr.into(), slot) {
+            return false;
+        }
         let Some(leg) = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return false };
+        leg.ice.note(now, check);
         for known in &mut leg.addresses {
-            if let Some(stale) = known.filter(|known| *known != addr && !leg.ice.is_validated(*known)) {
+            if let Some(stale) = known.filter(|known| !leg.ice.is_validated(*known)) {
                 self.by_address.remove(stale.into(), slot);
                 *known = None;
             }
         }
-        if leg.addresses.contains(&Some(addr)) {
-            return self.by_address.insert(addr.into(), slot);
+        if !leg.addresses.contains(&Some(addr))
+            && let Some(free) = leg.addresses.iter_mut().find(|known| known.is_none())
+        {
+            *free = Some(addr);
         }
-        let Some(free) = leg.addresses.iter_mut().find(|known| known.is_none()) else { return false };
-        let added = self.by_address.insert(addr.into(), slot);
-        *free = added.then_some(addr);
-        added
+        true
+    }
+
+    /// Whether another leg lives on this address.
+    fn is_taken(&self, addr: SocketAddr, slot: Slot, now: Nanos) -> bool {
+        let owner = self.by_address.get(addr.into()).filter(|&owner| owner != slot);
+        owner
+            .and_then(|owner| self.get(owner))
+            .is_some_and(|leg| leg.failure.is_none() && leg.ice.in_use() == Some(addr) && leg.ice.has_consent(now))
     }
 }
+
+/// Each address that ICE holds has its place here.
+const _: () = assert!(ADDRESSES_PER_LEG_MAX >= VALIDATED_MAX);

@@ -56,7 +56,8 @@ fn send_datagram(
     datagram: &Datagram,
     counters: &Counters,
 ) {
-    let Some(remote) = legs.of(leg).filter(|leg| leg.remote_addr().is_some()).map(|leg| leg.remote) else {
+    let open = |leg: &&mut Leg| leg.remote_addr().is_some() && leg.failure.is_none();
+    let Some(remote) = legs.of(leg).filter(open).map(|leg| leg.remote) else {
         return counters.drop_packet(DropReason::DtlsUnexpected);
     };
     let Some(i) = batch.push_new(remote) else { return counters.drop_packet(DropReason::SendExhausted) };
@@ -83,15 +84,15 @@ pub fn install(
     leg.state = LegState::Connected;
     leg.last_heard = now;
     leg.deadlines.connect = None;
-    leg.next_due = now;
     outlets.event(Event::LegConnected { leg: leg.id, remote_addr, suite }, counters);
 }
 
-/// The leg will not carry media again; said once.
+/// The leg will not carry media again, and its peer gets nothing more; said once.
 pub fn fail(leg: &mut Leg, why: LegFailure, outlets: &mut Outlets, counters: &Counters) {
     if leg.failure.is_none() {
         leg.failure = Some(why);
         leg.state = LegState::Failed;
+        leg.digits_sent = None;
         outlets.event(Event::LegFailed { leg: leg.id, why }, counters);
     }
 }

@@ -94,6 +94,7 @@ pub enum Spent {
     Nothing,
     Leg(#[allow(dead_code)] Box<Leg>),
     Description(#[allow(dead_code)] Box<Description>),
+    Credentials(#[allow(dead_code)] Credentials),
 }
 
 /// A worker to the lobby.

@@ -558,7 +558,6 @@ fn description(remote: &RemoteDescription) -> Option<Description> {
         formats_len: remote.formats.len(),
         direction: remote.direction,
         mid: remote.mid_extension.as_ref().and_then(|(id, mid)| MidExtension::new(*id, mid)),
-        ice: Some(credentials(&remote.ice)),
     })
 }
 

@@ -180,7 +180,7 @@ fn sender_info(stream: &OutgoingStream, now: Nanos, ntp_origin: Nanos) -> Option
 
 /// Tells the peer that our streams end (RFC 3550 §6.6). Protected here, because the leg is about to go.
 pub fn say_bye(batch: &mut PacketBatch, leg: &mut Leg, counters: &Counters) {
-    if !leg.is_ready() || leg.failure.is_some() {
+    if !leg.is_ready() {
         return;
     }
     let ssrc = leg.audio.continuity.ssrc();

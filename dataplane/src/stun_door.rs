@@ -8,13 +8,13 @@ use crate::batch::{Disposition, PacketBatch};
 use crate::clock;
 use crate::counters::Counters;
 use crate::io::Remote;
-use crate::leg::{Leg, Slot};
+use crate::leg::Slot;
 use crate::legs::LegTable;
 use crate::outlets::Outlets;
 use crate::stages::STUN;
 use crosspoint_contract::{DropReason, Event, LegState};
 use crosspoint_wire::Nanos;
-use crosspoint_wire::ice_lite::{Outcome, PairChange, StunRefusal};
+use crosspoint_wire::ice_lite::{Outcome, StunRefusal};
 use crosspoint_wire::stun::{BINDING, Class, Message};
 use std::net::SocketAddr;
 
@@ -31,9 +31,7 @@ pub fn answer_checks(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut
         let mut reply = [0; REPLY_BYTES_MAX];
         match check(batch.bytes(i), source, now, legs, &mut reply) {
             Ok((slot, outcome)) => {
-                if let Some(change) = outcome.change {
-                    pair_changed(slot, change, now, legs, outlets, counters);
-                }
+                move_to_pair_in_use(slot, legs, outlets, counters);
                 answer(batch, i, &reply, outcome, counters);
             }
             Err(reason) => batch.drop_packet(i, reason, counters),
@@ -59,7 +57,12 @@ fn check(
     if leg.failure.is_some() {
         return Err(DropReason::LegFailed);
     }
-    Ok((slot, leg.ice.handle(now, source, &message, reply)))
+    let outcome = leg.ice.handle(source, &message, reply);
+    // Whom we do not send to has no use for an answer.
+    match outcome.check {
+        Some(check) if !legs.note_check(slot, check, now) => Err(DropReason::AddressTaken),
+        _ => Ok((slot, outcome)),
+    }
 }
 
 /// Writes the answer over the check; counts a refusal.
@@ -86,38 +89,14 @@ fn drop_reason(refusal: StunRefusal) -> DropReason {
     }
 }
 
-/// A pair was validated or selected: packets from it belong to the leg, and the leg's packets go to the selected one.
-fn pair_changed(
-    slot: Slot,
-    change: PairChange,
-    now: Nanos,
-    legs: &mut LegTable,
-    outlets: &mut Outlets,
-    counters: &Counters,
-) {
-    let (PairChange::Validated(addr) | PairChange::Selected(addr)) = change;
-    if !legs.add_address(addr, slot) {
-        counters.drop_packet(DropReason::StunUnexpected);
-        return;
-    }
+/// Packets go where ICE says.
+fn move_to_pair_in_use(slot: Slot, legs: &mut LegTable, outlets: &mut Outlets, counters: &Counters) {
     let Some(leg) = legs.get_mut(slot) else { return };
-    let first = leg.remote == Remote::UNSPECIFIED;
-    // Before the peer nominates a pair, DTLS has to be answered somewhere: on the first pair that works.
-    let addr = leg.ice.selected().unwrap_or(if first { addr } else { leg.remote.into() });
-    move_to(leg, addr, outlets, counters);
-    if first {
-        leg.next_due = now;
+    let Some(addr) = leg.ice.in_use() else { return };
+    let before = std::mem::replace(&mut leg.remote, Remote::from(addr));
+    if before == Remote::UNSPECIFIED {
         outlets.reachable(leg.handle());
-    }
-}
-
-fn move_to(leg: &mut Leg, addr: SocketAddr, outlets: &mut Outlets, counters: &Counters) {
-    let remote = Remote::from(addr);
-    if leg.remote == remote {
-        return;
-    }
-    leg.remote = remote;
-    if leg.state == LegState::Connected {
+    } else if before != leg.remote && leg.state == LegState::Connected {
         outlets.event(Event::LegMoved { leg: leg.id, remote_addr: addr }, counters);
     }
 }

@@ -11,7 +11,6 @@ use crosspoint_contract::{DropReason, Event, LegFailure, Refused};
 use crosspoint_dataplane::leg::KNOCKS_PER_VISIT_MAX;
 use crosspoint_dataplane::queues::{Admission, Datagram, DigitText, Knock, WorkerNote, WorkerOrder};
 use crosspoint_wire::Nanos;
-use crosspoint_wire::ice_lite::Credentials;
 use crosspoint_wire::rtcp::{self, Packet, ReportBlock};
 use crosspoint_wire::srtp::Suite;
 use std::net::SocketAddr;
@@ -19,10 +18,6 @@ use support::stand::{SimPeer, Stand};
 use support::{DIGITS, OPUS};
 
 const CLIENT_HELLO: [u8; 60] = [22; 60];
-
-fn addr(text: &str) -> SocketAddr {
-    text.parse().expect("an address")
-}
 
 /// A second of checks and voice of both peers, as browsers do.
 fn talk(stand: &mut Stand, a: &mut SimPeer, b: &mut SimPeer) {
@@ -219,32 +214,21 @@ fn digits_for_a_peer_without_telephone_events_are_refused() {
 }
 
 #[test]
-fn ice_restart_goes_unheard_and_the_peer_may_move_with_it() {
+fn failed_leg_sends_nothing_more() {
     let mut stand = Stand::new();
-    let (mut a, mut b) = stand.call();
-    let old = b.local.ice.clone();
-    let ice = Credentials { ufrag: "newfrag1".into(), pwd: "the-new-password-of-leg-2b".into() };
-    stand.done(WorkerOrder::RestartIce { leg: b.leg, ice: ice.clone() });
-    stand.speak(&mut a);
-    assert_eq!(stand.heard_by(&mut b).len(), 1, "the old pair carries on");
-    assert!(stand.check(&b, b.addr), "the old credentials are still good");
-
-    (b.local.ice.ufrag, b.local.ice.pwd) = (ice.ufrag, ice.pwd);
-    let moved = addr("198.51.100.77:5000");
-    assert!(stand.check(&b, moved));
-    let event = stand.event(|event| matches!(event, Event::LegMoved { .. }));
-    assert_eq!(event, Some(Event::LegMoved { leg: b.leg.leg, remote_addr: moved }));
-    b.addr = moved;
-    stand.speak(&mut a);
-    assert_eq!(stand.heard_by(&mut b).len(), 1, "media follows");
-    stand.speak(&mut b);
-    assert_eq!(stand.heard_by(&mut a).len(), 1);
-
-    b.local.ice = old;
-    stand.net.inject(b.addr, &support::peer::check(&b.local, 9));
+    let (a, _) = stand.call();
+    let digits = DigitText::new("12345").expect("digits");
+    stand.done(WorkerOrder::SendDigits { leg: a.leg, digits });
+    let admit = |stand: &mut Stand, admission| assert!(stand.lobby.to_worker.push(admission).is_ok());
+    admit(&mut stand, Admission::Failed { leg: a.leg, why: LegFailure::PeerClosed });
+    let datagram = Datagram::new(b"\x15an alert").expect("short");
+    admit(&mut stand, Admission::Datagram { leg: a.leg, datagram });
     stand.turn();
-    assert_eq!(stand.dropped(DropReason::StunUnknownUser), 1, "the old credentials are void");
-    assert!(stand.event(|event| matches!(event, Event::LegFailed { .. })).is_none());
+    stand.sent.clear();
+    stand.pass(Nanos::from_secs(3));
+    stand.done(WorkerOrder::SendDigits { leg: a.leg, digits });
+    stand.pass(Nanos::from_secs(3));
+    assert!(stand.sent.iter().all(|datagram| SocketAddr::from(datagram.remote) != a.addr));
 }
 
 #[test]

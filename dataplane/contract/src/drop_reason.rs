@@ -39,6 +39,8 @@ reasons! {
     StunUnauthentic => "stun_unauthentic",
     /// STUN message of a kind we neither serve nor await.
     StunUnexpected => "stun_unexpected",
+    /// STUN check from an address that another leg lives on, or that finds no room.
+    AddressTaken => "address_taken",
     /// DTLS datagram while the link to the lobby is full, or over the bound of one peer.
     DtlsOverflow => "dtls_overflow",
     /// DTLS for a leg whose description or handshake is not there.

@@ -36,9 +36,10 @@ fn group(batch: &mut PacketBatch, legs: &LegTable, counters: &Counters) -> BySui
         if !packet.awaits(RTP) && !packet.awaits(RTCP) {
             continue;
         }
-        match legs.get(packet.leg).and_then(|leg| leg.suite) {
-            Some(suite) => by_suite.push(suite, i),
-            None => batch.drop_packet(i, DropReason::OtherLegNotReady, counters),
+        match legs.get(packet.leg).map(|leg| (leg.suite, leg.failure)) {
+            Some((_, Some(_))) => batch.drop_packet(i, DropReason::LegFailed, counters),
+            Some((Some(suite), None)) => by_suite.push(suite, i),
+            Some((None, None)) | None => batch.drop_packet(i, DropReason::OtherLegNotReady, counters),
         }
     }
     by_suite

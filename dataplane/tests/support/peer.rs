@@ -127,13 +127,17 @@ impl Peer {
 
 /// A check by a controlling peer that nominates the pair.
 pub fn check(local: &LocalDescription, transaction: u8) -> Vec<u8> {
+    check_with(local, transaction, true)
+}
+
+pub fn check_with(local: &LocalDescription, transaction: u8, use_candidate: bool) -> Vec<u8> {
     let mut buffer = [0; 256];
     let request = BindingRequest {
         remote_ufrag: &local.ice.ufrag,
         local_ufrag: "peer",
         priority: 1,
         tie_breaker: 1,
-        use_candidate: true,
+        use_candidate,
     };
     let pwd = local.ice.pwd.as_bytes();
     let len = stun::write_binding_request(&mut buffer, &[transaction; 12], &request, pwd).expect("room");

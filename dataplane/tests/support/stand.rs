@@ -149,18 +149,24 @@ impl Stand {
             formats_len: formats.len(),
             direction,
             mid: mid.and_then(|(id, mid)| MidExtension::new(id, mid)),
-            ice: Some(Credentials { ufrag: "peer".into(), pwd: "peer-password-of-24-bytes".into() }),
         });
         self.done(WorkerOrder::Describe { leg: peer.leg, description });
     }
 
-    /// Answers one check of the peer from `addr`; whether it succeeded.
+    /// One check of the peer from `addr` that nominates; whether it succeeded.
     pub fn check(&mut self, peer: &SimPeer, addr: SocketAddr) -> bool {
-        self.net.inject(addr, &super::peer::check(&peer.local, 1));
+        self.check_with(peer, addr, true)
+    }
+
+    pub fn check_with(&mut self, peer: &SimPeer, addr: SocketAddr, nominate: bool) -> bool {
+        self.net.inject(addr, &super::peer::check_with(&peer.local, 1, nominate));
         self.turn();
-        let reply = self.sent.pop_back().expect("an answer to the check");
-        assert_eq!(SocketAddr::from(reply.remote), addr);
-        Message::parse(&reply.bytes).expect("STUN").class() == Class::Success
+        let is_success = |sent: &Datagram| {
+            SocketAddr::from(sent.remote) == addr
+                && Message::parse(&sent.bytes).is_ok_and(|reply| reply.class() == Class::Success)
+        };
+        let reply = self.sent.iter().rposition(is_success);
+        reply.and_then(|at| self.sent.remove(at)).is_some()
     }
 
     /// Gives both sides keys, as the lobby would after a handshake.

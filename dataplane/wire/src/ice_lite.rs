@@ -1,15 +1,20 @@
 //! The lite side of ICE for one leg: answers the peer's checks and remembers from where they came.
 //!
-//! Input: parsed STUN messages with their source, and the time. Output: a reply to send, and what changed. Owns the
-//! leg's credentials, the validated addresses and the consent. Sends no checks of its own and gathers nothing: a lite
-//! agent is always controlled, and its peer a full agent. RFC 8445 §2.5, §7.3; RFC 7675.
+//! Input: parsed STUN messages with their source, and the time. Output: a reply to send, and where packets go. Owns our
+//! credentials, the validated addresses and the consent. The peer's credentials are not needed: checks prove that it
+//! knows *ours*. Sends no checks of its
+//! own and gathers nothing: a lite agent is always controlled, and its peer a full agent. RFC 8445 §2.5, §7.3; RFC 7675.
 //!
 //! ```text
 //!  check with our ufrag and pwd           -> the source is validated: its DTLS and SRTP are listened to
-//!  … that carries USE-CANDIDATE           -> the source is selected: media goes there
-//!  restart()                              -> both old and new credentials are good
+//!  … the first of all                     -> packets go there, until the peer nominates
+//!  … that carries USE-CANDIDATE           -> packets go there
+//!  restart()                              -> good are the new credentials and those of the pair in use
 //!  nomination with the new credentials    -> old credentials and old addresses are forgotten
 //! ```
+//!
+//! A message is judged by [`IceLite::handle`] and takes effect by [`IceLite::note`], so that the caller may refuse an
+//! address in between.
 //!
 //! Whatever proves no knowledge of the password gets no answer.
 
@@ -44,14 +49,6 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PairChange {
-    /// A check from this address succeeded for the first time, without a nomination.
-    Validated(SocketAddr),
-    /// Media goes to this address from now on.
-    Selected(SocketAddr),
-}
-
 /// Why a message was not answered with success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StunRefusal {
@@ -72,8 +69,25 @@ pub enum StunRefusal {
 pub struct Outcome {
     /// Bytes of `reply` to send back to the source; 0 means none.
     pub reply_len: usize,
-    pub change: Option<PairChange>,
+    /// A check that succeeded; it counts once it is [noted](IceLite::note).
+    pub check: Option<Check>,
     pub refused: Option<StunRefusal>,
+}
+
+/// A check that proved knowledge of our password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    addr: SocketAddr,
+    /// Which credentials it used.
+    restart: u32,
+    nominated: bool,
+}
+
+impl Check {
+    /// Where it came from.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
 }
 
 /// An address whose check succeeded.
@@ -86,36 +100,40 @@ struct Validated {
     restart: u32,
 }
 
+/// The address that packets go to.
+#[derive(Clone, Copy, Debug)]
+struct InUse {
+    addr: SocketAddr,
+    /// By the peer; otherwise it is the first that was validated.
+    nominated: bool,
+    /// The credentials it was taken into use with, and is kept alive with.
+    restart: u32,
+}
+
+/// Credentials from before a restart.
+#[derive(Debug)]
+struct Retired {
+    credentials: Credentials,
+    restart: u32,
+    /// The peer has nominated with newer ones. Kept until the next restart takes them out, because a packet frees no
+    /// memory.
+    void: bool,
+}
+
 /// ICE of one leg.
 #[derive(Debug)]
 pub struct IceLite {
     local: Credentials,
-    /// Those before the last restart, until the peer nominates with the new ones.
-    previous: Option<Credentials>,
-    remote: Option<Credentials>,
+    retired: Option<Retired>,
     /// Counts restarts.
     restart: u32,
     validated: [Option<Validated>; VALIDATED_MAX],
-    selected: Option<SocketAddr>,
+    in_use: Option<InUse>,
 }
 
 impl IceLite {
     pub fn new(local: Credentials) -> Self {
-        IceLite { local, previous: None, remote: None, restart: 0, validated: [None; VALIDATED_MAX], selected: None }
-    }
-
-    /// What our side of the leg says in SDP.
-    pub fn local(&self) -> &Credentials {
-        &self.local
-    }
-
-    /// What the peer said in SDP. A lite agent needs it only to show it: checks prove knowledge of *our* password.
-    pub fn remote(&self) -> Option<&Credentials> {
-        self.remote.as_ref()
-    }
-
-    pub fn set_remote(&mut self, remote: Credentials) {
-        self.remote = Some(remote);
+        IceLite { local, retired: None, restart: 0, validated: [None; VALIDATED_MAX], in_use: None }
     }
 
     /// Whether a check whose USERNAME begins with `ufrag` is for this leg.
@@ -123,11 +141,17 @@ impl IceLite {
         self.credentials(ufrag).is_some()
     }
 
-    /// Takes new local credentials; the old ones stay good until the peer nominates with the new ones, and the
-    /// selected address stays in use (RFC 8445 §9).
-    pub fn restart(&mut self, local: Credentials) {
-        self.previous = Some(std::mem::replace(&mut self.local, local));
+    /// Takes new local credentials (RFC 8445 §9). The pair in use stays in use, and its credentials good, until the peer
+    /// nominates with the newest, however many restarts lie between. Returns the credentials that are good no more.
+    pub fn restart(&mut self, local: Credentials) -> Option<Credentials> {
+        let replaced =
+            Retired { credentials: std::mem::replace(&mut self.local, local), restart: self.restart, void: false };
         self.restart += 1;
+        let in_use = self.in_use.map(|pair| pair.restart);
+        if self.retired.as_ref().is_some_and(|retired| !retired.void && Some(retired.restart) == in_use) {
+            return Some(replaced.credentials);
+        }
+        self.retired.replace(replaced).map(|retired| retired.credentials)
     }
 
     /// Whether DTLS and media from `addr` may be listened to.
@@ -141,29 +165,35 @@ impl IceLite {
         self.validated.iter().flatten().map(|pair| pair.addr)
     }
 
-    /// Where media goes.
+    /// Where packets go: to the nominated address, and before there is one to the first that was validated.
     #[inline]
-    pub fn selected(&self) -> Option<SocketAddr> {
-        self.selected
+    pub fn in_use(&self) -> Option<SocketAddr> {
+        self.in_use.map(|pair| pair.addr)
     }
 
-    /// Whether sending to the selected address must stop. False while nothing is selected.
+    /// Whether the peer agreed within the last 30 s to receive at the address in use.
+    pub fn has_consent(&self, now: Nanos) -> bool {
+        let in_use = self.in_use();
+        let fresh = |pair: &Validated| Some(pair.addr) == in_use && now - pair.checked_at <= CONSENT_LIFETIME;
+        self.validated.iter().flatten().any(fresh)
+    }
+
+    /// Whether sending to the address in use must stop. False while there is none.
     pub fn consent_expired(&self, now: Nanos) -> bool {
-        let fresh = |pair: &Validated| Some(pair.addr) == self.selected && now - pair.checked_at <= CONSENT_LIFETIME;
-        self.selected.is_some() && !self.validated.iter().flatten().any(fresh)
+        self.in_use.is_some() && !self.has_consent(now)
     }
 
-    /// Takes one message that came from `source`; `reply` has [`stun::MESSAGE_BYTES_MAX`] bytes.
-    pub fn handle(&mut self, now: Nanos, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
+    /// Judges one message that came from `source`; `reply` has [`stun::MESSAGE_BYTES_MAX`] bytes.
+    pub fn handle(&self, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
         match (message.class(), message.method()) {
-            (Class::Request, stun::BINDING) => self.handle_request(now, source, message, reply),
+            (Class::Request, stun::BINDING) => self.handle_request(source, message, reply),
             // RFC 8445 §11: a keepalive, to which nobody answers.
             (Class::Indication, stun::BINDING) => Outcome::default(),
             _ => refuse(StunRefusal::Unexpected),
         }
     }
 
-    fn handle_request(&mut self, now: Nanos, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
+    fn handle_request(&self, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
         let Some((ufrag, _)) = message.username() else { return refuse(StunRefusal::Malformed) };
         let Some((pwd, restart)) = self.credentials(ufrag) else { return refuse(StunRefusal::UnknownUser) };
         // RFC 8445 §7.1: checks carry FINGERPRINT and the short-term credential.
@@ -181,8 +211,8 @@ impl IceLite {
             return Outcome { reply_len: len.unwrap_or(0), ..refuse(StunRefusal::RoleConflict) };
         }
         let reply_len = stun::write_binding_success(reply, &id, source, pwd).unwrap_or(0);
-        let change = self.note_check(now, source, restart, message.use_candidate());
-        Outcome { reply_len, change, refused: None }
+        let check = Check { addr: source, restart, nominated: message.use_candidate() };
+        Outcome { reply_len, check: Some(check), refused: None }
     }
 
     /// The password that belongs to one of our ufrags, and the restart it belongs to.
@@ -191,51 +221,48 @@ impl IceLite {
         if is(&self.local) {
             return Some((self.local.pwd.as_bytes(), self.restart));
         }
-        let previous = self.previous.as_ref().filter(|previous| is(previous))?;
-        Some((previous.pwd.as_bytes(), self.restart - 1))
+        let retired = self.retired.as_ref().filter(|retired| !retired.void && is(&retired.credentials))?;
+        Some((retired.credentials.pwd.as_bytes(), retired.restart))
     }
 
-    /// Remembers that `addr` passed a check.
-    fn note_check(&mut self, now: Nanos, addr: SocketAddr, restart: u32, nominated: bool) -> Option<PairChange> {
-        let newly_validated = self.validate(Validated { addr, checked_at: now, restart });
+    /// Remembers that a check succeeded: its address is validated, and in use when it is nominated or the first.
+    pub fn note(&mut self, now: Nanos, check: Check) {
+        let Check { addr, restart, nominated } = check;
+        self.validate(Validated { addr, checked_at: now, restart });
         // A nomination with the credentials from before a restart is history. Among others, the last one counts:
         // browsers nominate again, without a restart, when they change networks.
-        if nominated && restart == self.restart {
+        let counts = nominated && restart == self.restart;
+        if counts {
             self.forget_before_restart();
-            if self.selected.replace(addr) != Some(addr) {
-                return Some(PairChange::Selected(addr));
-            }
         }
         // The first nomination of a leg may have been made while we drew new credentials.
-        if nominated && self.selected.is_none() {
-            self.selected = Some(addr);
-            return Some(PairChange::Selected(addr));
+        let is_first = self.in_use.is_none_or(|pair| nominated && !pair.nominated);
+        if counts || is_first {
+            self.in_use = Some(InUse { addr, nominated, restart });
         }
-        newly_validated.then_some(PairChange::Validated(addr))
     }
 
-    /// True when the address was not validated before.
-    fn validate(&mut self, check: Validated) -> bool {
+    fn validate(&mut self, check: Validated) {
         if let Some(pair) = self.validated.iter_mut().flatten().find(|pair| pair.addr == check.addr) {
             pair.checked_at = check.checked_at;
             pair.restart = pair.restart.max(check.restart);
-            return false;
+            return;
         }
-        let selected = self.selected;
-        // A free place, or that of the address whose last check is oldest; the selected one keeps its place.
+        let in_use = self.in_use();
+        // A free place, or that of the address whose last check is oldest; the one in use keeps its place.
         let place = self
             .validated
             .iter_mut()
-            .filter(|place| place.is_none_or(|pair| Some(pair.addr) != selected))
+            .filter(|place| place.is_none_or(|pair| Some(pair.addr) != in_use))
             .min_by_key(|place| place.map(|pair| pair.checked_at));
         if let Some(place) = place {
             *place = Some(check);
         }
-        true
     }
 
     fn forget_before_restart(&mut self) {
-        if self.previous.take().is_some() {
+        if let Some(retired) = self.retired.as_mut().filter(|retired| !retired.void) {
+            retired.void = true;
             for place in &mut self.validated {
                 *place = place.filter(|pair| pair.restart == self.restart);
             }
@@ -244,7 +271,7 @@ impl IceLite {
 }
 
 fn refuse(refusal: StunRefusal) -> Outcome {
-    Outcome { reply_len: 0, change: None, refused: Some(refusal) }
+    Outcome { reply_len: 0, check: None, refused: Some(refusal) }
 }
 
 #[cfg(test)]
@@ -278,7 +305,10 @@ mod tests {
 
     fn send(ice: &mut IceLite, at: Nanos, from: &str, request: &[u8]) -> (Outcome, Vec<u8>) {
         let mut reply = [0; MESSAGE_BYTES_MAX];
-        let outcome = ice.handle(at, addr(from), &Message::parse(request).unwrap(), &mut reply);
+        let outcome = ice.handle(addr(from), &Message::parse(request).unwrap(), &mut reply);
+        if let Some(check) = outcome.check {
+            ice.note(at, check);
+        }
         (outcome, reply[..outcome.reply_len].to_vec())
     }
 
@@ -287,18 +317,29 @@ mod tests {
     }
 
     #[test]
-    fn a_check_validates_and_a_nomination_selects() {
+    fn the_first_check_opens_the_way_and_a_nomination_decides_it() {
         let mut ice = IceLite::new(credentials("us"));
-        let (outcome, reply) = send(&mut ice, Nanos::ZERO, A, &good("us", false));
-        assert_eq!(outcome.change, Some(PairChange::Validated(addr(A))));
+        let (_, reply) = send(&mut ice, Nanos::ZERO, A, &good("us", false));
         let reply = Message::parse(&reply).unwrap();
         assert_eq!((reply.class(), reply.xor_mapped_address()), (Class::Success, Some(addr(A))));
         assert!(reply.verify_integrity(credentials("us").pwd.as_bytes()) && reply.verify_fingerprint());
-        assert_eq!((ice.is_validated(addr(A)), ice.selected()), (true, None));
+        assert_eq!((ice.is_validated(addr(A)), ice.in_use()), (true, Some(addr(A))));
 
-        assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("us", true)).0.change, Some(PairChange::Selected(addr(A))));
-        assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("us", true)).0.change, None);
-        assert_eq!(send(&mut ice, Nanos::ZERO, B, &good("us", true)).0.change, Some(PairChange::Selected(addr(B))));
+        send(&mut ice, Nanos::ZERO, B, &good("us", false));
+        assert_eq!((ice.is_validated(addr(B)), ice.in_use()), (true, Some(addr(A))));
+        send(&mut ice, Nanos::ZERO, B, &good("us", true));
+        assert_eq!(ice.in_use(), Some(addr(B)));
+        send(&mut ice, Nanos::ZERO, A, &good("us", true));
+        assert_eq!(ice.in_use(), Some(addr(A)), "the last nomination counts");
+    }
+
+    #[test]
+    fn a_check_that_is_not_noted_changes_nothing() {
+        let ice = IceLite::new(credentials("us"));
+        let mut reply = [0; MESSAGE_BYTES_MAX];
+        let outcome = ice.handle(addr(A), &Message::parse(&good("us", true)).unwrap(), &mut reply);
+        assert_eq!(outcome.check.map(|check| check.addr()), Some(addr(A)));
+        assert_eq!((ice.is_validated(addr(A)), ice.in_use()), (false, None));
     }
 
     #[test]
@@ -316,11 +357,11 @@ mod tests {
             assert_eq!(outcome, refuse(refusal));
         }
         assert!(!ice.is_validated(addr(A)));
-        assert_eq!(ice.selected(), None);
+        assert_eq!(ice.in_use(), None);
     }
 
     #[test]
-    fn consent_lives_30_seconds_behind_the_last_check_of_the_selected_address() {
+    fn consent_lives_30_seconds_behind_the_last_check_of_the_address_in_use() {
         let mut ice = IceLite::new(credentials("us"));
         assert!(!ice.consent_expired(Nanos::from_secs(1000)), "nothing to consent to");
         send(&mut ice, Nanos::from_secs(10), A, &good("us", true));
@@ -333,20 +374,44 @@ mod tests {
     }
 
     #[test]
+    fn consent_expires_too_when_the_peer_never_nominates() {
+        let mut ice = IceLite::new(credentials("us"));
+        send(&mut ice, Nanos::from_secs(10), A, &good("us", false));
+        send(&mut ice, Nanos::from_secs(30), B, &good("us", false));
+        assert!(!ice.consent_expired(Nanos::from_secs(40)));
+        assert!(ice.consent_expired(Nanos::from_secs(41)), "B is not the address in use");
+    }
+
+    #[test]
     fn after_a_restart_the_old_pair_serves_until_the_new_nomination() {
         let mut ice = IceLite::new(credentials("old"));
         send(&mut ice, Nanos::ZERO, A, &good("old", true));
         ice.restart(credentials("new"));
         assert!(ice.has_local_ufrag("old") && ice.has_local_ufrag("new"));
         assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("old", true)).0.refused, None);
-        let (outcome, _) = send(&mut ice, Nanos::ZERO, B, &good("new", false));
-        assert_eq!(outcome.change, Some(PairChange::Validated(addr(B))));
-        assert_eq!(ice.selected(), Some(addr(A)));
+        send(&mut ice, Nanos::ZERO, B, &good("new", false));
+        assert!(ice.is_validated(addr(B)));
+        assert_eq!(ice.in_use(), Some(addr(A)));
 
-        let (outcome, _) = send(&mut ice, Nanos::ZERO, B, &good("new", true));
-        assert_eq!(outcome.change, Some(PairChange::Selected(addr(B))));
+        send(&mut ice, Nanos::ZERO, B, &good("new", true));
+        assert_eq!(ice.in_use(), Some(addr(B)));
         assert!(!ice.is_validated(addr(A)) && !ice.has_local_ufrag("old"));
         assert_eq!(send(&mut ice, Nanos::ZERO, A, &good("old", true)).0.refused, Some(StunRefusal::UnknownUser));
+    }
+
+    #[test]
+    fn restarts_that_the_peer_has_not_followed_leave_the_pair_in_use_its_credentials() {
+        let mut ice = IceLite::new(credentials("old"));
+        send(&mut ice, Nanos::ZERO, A, &good("old", true));
+        assert_eq!(ice.restart(credentials("second")), None);
+        assert_eq!(ice.restart(credentials("third")), Some(credentials("second")), "nothing runs on these");
+        assert_eq!(ice.restart(credentials("fourth")), Some(credentials("third")));
+        assert_eq!(send(&mut ice, Nanos::from_secs(40), A, &good("old", false)).0.refused, None);
+        assert!(!ice.consent_expired(Nanos::from_secs(60)), "consent is renewed with the old ones");
+        send(&mut ice, Nanos::from_secs(60), A, &good("fourth", true));
+        assert!(!ice.has_local_ufrag("old"));
+        assert_eq!(ice.restart(credentials("fifth")), Some(credentials("old")));
+        assert!(ice.has_local_ufrag("fourth") && ice.has_local_ufrag("fifth"));
     }
 
     #[test]
@@ -364,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_keeps_the_selected_one_and_the_bound() {
+    fn a_flood_of_addresses_keeps_the_one_in_use_and_the_bound() {
         let mut ice = IceLite::new(credentials("us"));
         send(&mut ice, Nanos::ZERO, A, &good("us", true));
         for port in 1..1000u16 {

@@ -103,8 +103,8 @@ fn checks_do_not_allocate() {
             let source = ([192, 0, 2, 1], port).into();
             let len = stun::write_binding_request(&mut request, &[1; 12], &check, b"0123456789012345678901").unwrap();
             let message = stun::Message::parse(&request[..len]).unwrap();
-            assert!(ice.handle(Nanos::ZERO, source, &message, &mut reply).reply_len > 0);
-            assert_eq!(ice.selected(), Some(source));
+            ice.note(Nanos::ZERO, ice.handle(source, &message, &mut reply).check.expect("a good check"));
+            assert_eq!(ice.in_use(), Some(source));
         }
     });
     assert_eq!(counted, 0);
