@@ -60,6 +60,7 @@ impl FrameReader {
     }
 
     /// The next whole frame, or `None` until more bytes are pushed.
+    #[allow(clippy::should_implement_trait)] // it may fail, and what comes next depends on the caller
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let pending = &self.pending[self.consumed..];
         let Some((length, rest)) = pending.split_first_chunk::<4>() else { return Ok(None) };
