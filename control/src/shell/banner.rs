@@ -2,7 +2,7 @@
 //! standard error.
 
 use super::dataplane_keeper::LinkState;
-use super::server::Reachable;
+use super::listeners::Reachable;
 use super::settings::Settings;
 use super::tls;
 use super::token::DEV_ACCOUNT_SID;

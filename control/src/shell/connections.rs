@@ -1,6 +1,7 @@
 //! Bounds on TCP connections before a byte of them is read: in total and per address.
 //!
-//! Used as the acceptor of both listeners. The permit travels in the stream and is given back when it is dropped.
+//! Used as the acceptor of every listener. The permit travels in the stream and is given back when it is dropped. The
+//! bound of one address does not hold for loopback, where a proxy brings everybody's connections from one address.
 
 use axum::extract::connect_info::Connected;
 use axum_server::accept::Accept;
@@ -53,13 +54,30 @@ impl Connections {
     fn admit(self: &Arc<Self>, address: IpAddr) -> io::Result<Permit> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = open.by_address.get(&address).copied().unwrap_or(0);
-        if open.total >= self.total_max || of_address >= self.per_address_max {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(io::Error::other("too many connections"));
+        let bound = if open.total >= self.total_max {
+            Some("limits.sessions_max")
+        } else if of_address >= self.per_address_max && !address.is_loopback() {
+            Some("limits.connections_per_address_max")
+        } else {
+            None
+        };
+        if let Some(bound) = bound {
+            return Err(self.refuse(address, bound));
         }
         open.total += 1;
         open.by_address.insert(address, of_address + 1);
         Ok(Permit { connections: self.clone(), address })
+    }
+
+    /// The first is logged, all are counted: a flood must not fill the log.
+    fn refuse(&self, address: IpAddr, bound: &'static str) -> io::Error {
+        if self.refused.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                kind = "connection_refused", %address, bound,
+                "further ones are only counted: crosspoint_connections_refused_total"
+            );
+        }
+        io::Error::other("too many connections")
     }
 }
 
@@ -145,7 +163,7 @@ mod tests {
     #[test]
     fn connections_beyond_the_bound_of_an_address_are_refused_until_one_closes() {
         let connections = Connections::new(3, 2);
-        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let (a, b) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let first = connections.admit(a).expect("first");
         let _second = connections.admit(a).expect("second");
         connections.admit(a).expect_err("third of one address");
@@ -154,5 +172,13 @@ mod tests {
         drop(first);
         connections.admit(a).expect("room again");
         assert_eq!(connections.refused(), 2);
+    }
+
+    #[test]
+    fn proxy_on_loopback_is_bound_by_the_total_only() {
+        let connections = Connections::new(3, 1);
+        let proxy = IpAddr::from([127, 0, 0, 1]);
+        let _permits: Vec<Permit> = (0..3).map(|_| connections.admit(proxy).expect("within the total")).collect();
+        connections.admit(proxy).expect_err("the total is reached");
     }
 }

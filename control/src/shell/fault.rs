@@ -29,12 +29,34 @@ pub enum Fault {
     )]
     DataDirectory { path: PathBuf, source: io::Error },
 
+    #[error(
+        "the data directory {path} {why}; it holds keys, so it must be ours alone
+  {next}"
+    )]
+    DataDirectoryShared { path: PathBuf, why: String, next: String },
+
+    #[error(
+        "no crosspoint has served from {path}: there is no store in it
+  Name the server's directory with --data-dir, or start one there: crosspoint --data-dir {path}"
+    )]
+    DataDirectoryUnused { path: PathBuf },
+
     #[error("another crosspoint runs on the data directory {path}{}
   End it first, or start this one with --data-dir and other ports (--signal-listen, --media-port-base)", process.map_or(String::new(), |id| format!(" (process {id})")))]
     DataDirectoryInUse { path: PathBuf, process: Option<u32> },
 
     #[error("cannot listen on {address} ({name}): {source}{}", advice_on_listening(source, address))]
     Listen { name: &'static str, address: SocketAddr, source: io::Error },
+
+    #[error("cannot serve a bound listener: {source}; see `ulimit -n`")]
+    Serve { source: io::Error },
+
+    #[error(
+        "the {name} ended: {why}
+  That is a defect of crosspoint; please report the lines above. Calls go on in the dataplane for dataplane.grace_seconds:
+  start crosspoint again with the same --data-dir and it takes them over"
+    )]
+    TaskEnded { name: &'static str, why: String },
 
     #[error("cannot use the certificate of signal.tls: {why}")]
     Certificate { why: String },

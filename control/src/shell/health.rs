@@ -1,4 +1,5 @@
-//! `GET /healthz`: 200 while calls can be carried, 503 while they cannot, and why.
+//! `GET /healthz`: 200 while calls can be carried, 503 while they cannot, and why. The why is for this machine and for
+//! `metrics.listen`; others get the status alone.
 
 use super::http::App;
 use axum::Json;
@@ -31,7 +32,26 @@ struct Worker {
     backend_reason: String,
 }
 
+#[derive(Serialize)]
+struct StatusOnly {
+    status: &'static str,
+}
+
 pub async fn healthz(State(app): State<App>) -> Response {
+    let health = look(&app).await;
+    (code(health.status), Json(health)).into_response()
+}
+
+pub async fn status_only(State(app): State<App>) -> Response {
+    let status = look(&app).await.status;
+    (code(status), Json(StatusOnly { status })).into_response()
+}
+
+fn code(status: &str) -> StatusCode {
+    if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn look(app: &App) -> Health {
     let link = app.link_state.borrow().clone();
     let view = app.look().await;
     let status = match (&view, &link.attached) {
@@ -46,7 +66,7 @@ pub async fn healthz(State(app): State<App>) -> Response {
         backend: worker.backend.clone(),
         backend_reason: worker.backend_reason.clone(),
     });
-    let health = Health {
+    Health {
         status,
         dataplane_attached: link.attached.is_some(),
         dataplane_process: link.attached.as_ref().map(|hello| hello.process_id),
@@ -54,7 +74,5 @@ pub async fn healthz(State(app): State<App>) -> Response {
         workers: workers.collect(),
         calls: view.map_or(0, |view| view.gauges.calls),
         store_pending: app.pending.len(),
-    };
-    let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(health)).into_response()
+    }
 }

@@ -1,8 +1,9 @@
 //! What is reachable over HTTP: the softphone page, the SDK and its documentation, `/signal`, `/healthz`, `/metrics`,
-//! and in dev mode `POST /dev/token`.
+//! and in dev mode `POST /dev/token`. Who may ask for what is said in [`super::access`].
 //!
 //! Files are embedded and looked up by their exact path, so there is no directory to traverse.
 
+use super::access::{Origins, is_this_machine, loopback_hosts_only, this_machine_only};
 use super::connections::{Connections, Remote};
 use super::core_loop::{Arrival, CoreView};
 use super::dataplane_keeper::LinkState;
@@ -38,8 +39,7 @@ pub struct App {
     pub sessions: Arc<AtomicU64>,
     pub open_sessions: OpenSessions,
     pub session_limits: SessionLimits,
-    /// Web origins that may open `/signal`; `None` for any.
-    pub origins: Option<Arc<[String]>>,
+    pub origins: Origins,
     pub connections: Arc<Connections>,
     pub last_reading: Arc<metrics::LastReading>,
     pub dev: bool,
@@ -57,15 +57,33 @@ impl App {
     }
 }
 
+/// What the signaling listeners serve.
 pub fn router(app: App) -> Router {
-    let mut router = Router::new()
-        .route("/signal", get(signal))
-        .route("/healthz", get(health::healthz))
-        .route("/metrics", get(metrics::metrics));
+    let figures = get(metrics::metrics).layer(middleware::from_fn(this_machine_only));
+    let mut router =
+        Router::new().route("/signal", get(signal)).route("/healthz", get(healthz)).route("/metrics", figures);
     if app.dev {
         router = router.route("/dev/token", post(dev_token::mint));
     }
-    router.fallback(pages::page).layer(middleware::from_fn(security_headers)).with_state(app)
+    router = router.fallback(pages::page);
+    if app.dev {
+        router = router.layer(middleware::from_fn(loopback_hosts_only));
+    }
+    router.layer(middleware::from_fn(security_headers)).with_state(app)
+}
+
+/// What `metrics.listen` serves, to everybody who reaches it.
+pub fn figures_router(app: App) -> Router {
+    Router::new().route("/healthz", get(health::healthz)).route("/metrics", get(metrics::metrics)).with_state(app)
+}
+
+/// Others than this machine learn whether we work, and nothing about how.
+async fn healthz(State(app): State<App>, ConnectInfo(remote): ConnectInfo<Remote>, headers: HeaderMap) -> Response {
+    if is_this_machine(remote, &headers) {
+        health::healthz(State(app)).await
+    } else {
+        health::status_only(State(app)).await
+    }
 }
 
 async fn signal(
@@ -74,7 +92,7 @@ async fn signal(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if !origin_allowed(app.origins.as_deref(), headers.get(header::ORIGIN)) {
+    if !app.origins.allow(headers.get(header::ORIGIN)) {
         return (StatusCode::FORBIDDEN, "this origin may not connect; see signal.origins\n").into_response();
     }
     let session = SessionId(app.sessions.fetch_add(1, Ordering::Relaxed) + 1);
@@ -85,14 +103,6 @@ async fn signal(
         let _open = app.open_sessions.enter();
         session::serve(socket, session, remote, limits, app.arrivals).await;
     })
-}
-
-/// Programs that are no browsers send no origin.
-fn origin_allowed(allowed: Option<&[String]>, origin: Option<&HeaderValue>) -> bool {
-    match (allowed, origin) {
-        (None, _) | (_, None) => true,
-        (Some(allowed), Some(origin)) => allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
-    }
 }
 
 /// The softphone and the documentation load only from here; nothing may frame them or guess their types.
@@ -113,19 +123,4 @@ async fn security_headers(request: Request, next: Next) -> Response {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_listed_origins_connect_and_programs_without_origin_do() {
-        let allowed = ["https://app.example".to_owned()];
-        let origin = |text: &'static str| HeaderValue::from_static(text);
-        assert!(origin_allowed(Some(&allowed), Some(&origin("https://app.example"))));
-        assert!(!origin_allowed(Some(&allowed), Some(&origin("https://app.example.evil"))));
-        assert!(origin_allowed(Some(&allowed), None));
-        assert!(origin_allowed(None, Some(&origin("https://anything"))));
-    }
 }

@@ -1,34 +1,49 @@
 //! The HTTP side over real sockets, with the core's place taken by the test.
 
-use super::connections::{Connections, Doorkeeper, Remote};
-use super::core_loop::{Arrival, Outgoing};
+use super::access::Origins;
+use super::connections::Connections;
+use super::core_loop::{Arrival, CoreView, Outgoing};
+use super::data_dir::DataDir;
 use super::dataplane_keeper::LinkState;
-use super::http::{self, App};
+use super::http::App;
+use super::listeners::{Closer, Listeners};
 use super::session::{OpenSessions, SessionLimits};
+use super::settings::resolve;
 use super::store::PendingWrites;
+use super::tasks::Tasks;
 use crate::core::input::{Input, SessionId};
 use futures_util::{SinkExt, StreamExt};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 const MESSAGE_BYTES_MAX: usize = 1000;
 
 struct Bridge {
     address: SocketAddr,
+    /// The listener for figures alone.
+    metrics: SocketAddr,
+    closer: Closer,
     arriving: mpsc::Receiver<Arrival>,
     _link_state: watch::Sender<LinkState>,
+    _tasks: Tasks,
 }
 
-fn bridge(dev: bool, connections_per_address_max: usize) -> Bridge {
+async fn bridge(dev: bool, connections_max: usize) -> Bridge {
+    bridge_with(dev, connections_max, None).await
+}
+
+async fn bridge_with(dev: bool, connections_max: usize, silent_max: Option<Duration>) -> Bridge {
     let (arrivals, arriving) = mpsc::channel(64);
     let (link, _) = mpsc::channel(1);
     let (state, link_state) = watch::channel(LinkState::default());
-    let connections = Connections::new(100, connections_per_address_max);
+    let connections = Connections::new(connections_max, connections_max);
     let app = App {
         arrivals,
         link,
@@ -37,18 +52,23 @@ fn bridge(dev: bool, connections_per_address_max: usize) -> Bridge {
         sessions: Arc::default(),
         open_sessions: OpenSessions::default(),
         session_limits: SessionLimits { message_bytes_max: MESSAGE_BYTES_MAX, queue_max: 4 },
-        origins: None,
-        connections: connections.clone(),
+        origins: Origins::read("*", dev),
+        connections,
         last_reading: Arc::default(),
         dev,
     };
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.set_nonblocking(true).expect("a socket option");
-    let address = listener.local_addr().expect("bound");
-    let service = http::router(app).into_make_service_with_connect_info::<Remote>();
-    let server = axum_server::from_tcp(listener).expect("a listener").acceptor(Doorkeeper(connections));
-    tokio::spawn(server.serve(service));
-    Bridge { address, arriving, _link_state: state }
+    let flags = [("signal-listen", "127.0.0.1:0"), ("metrics-listen", "127.0.0.1:0"), ("signal-tls-listen", "off")];
+    let flag = |name: &str| flags.iter().find(|(flag, _)| *flag == name).map(|(_, text)| (*text).to_owned());
+    let settings = resolve(None, |_| None, flag).expect("accepted").settings();
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let dir = DataDir::open(dir.path()).expect("ours");
+    let mut tasks = Tasks::default();
+    let mut listeners = Listeners::open(&settings, &dir).await.expect("free ports");
+    listeners.silent_max = silent_max.unwrap_or(listeners.silent_max);
+    let (reachable, closer) = listeners.serve(&app, &mut tasks).expect("served");
+    let address = reachable.plain.expect("a port");
+    let metrics = reachable.metrics.expect("a port");
+    Bridge { address, metrics, closer, arriving, _link_state: state, _tasks: tasks }
 }
 
 impl Bridge {
@@ -70,14 +90,18 @@ impl Bridge {
         }
     }
 
-    /// Status line and body of one request.
     async fn request(&self, text: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).await.expect("connect");
-        stream.write_all(text.as_bytes()).await.expect("write");
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await.expect("read");
-        reply
+        request_at(self.address, text.to_owned()).await
     }
+}
+
+/// The whole reply to one request.
+async fn request_at(address: SocketAddr, text: String) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("connect");
+    stream.write_all(text.as_bytes()).await.expect("write");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.expect("read");
+    reply
 }
 
 fn dev_token(host: &str, content_type: &str) -> String {
@@ -90,7 +114,7 @@ fn dev_token(host: &str, content_type: &str) -> String {
 
 #[tokio::test]
 async fn dev_token_is_minted_for_loopback_hosts_that_send_json_only() {
-    let bridge = bridge(true, 100);
+    let bridge = bridge(true, 100).await;
     let status = async |host, content_type| {
         let reply = bridge.request(&dev_token(host, content_type)).await;
         reply.split(' ').nth(1).expect("a status").to_owned()
@@ -103,13 +127,13 @@ async fn dev_token_is_minted_for_loopback_hosts_that_send_json_only() {
 
 #[tokio::test]
 async fn dev_token_does_not_exist_outside_dev_mode() {
-    let reply = bridge(false, 100).request(&dev_token("localhost", "application/json")).await;
+    let reply = bridge(false, 100).await.request(&dev_token("localhost", "application/json")).await;
     assert!(reply.starts_with("HTTP/1.1 405") || reply.starts_with("HTTP/1.1 404"), "{reply}");
 }
 
 #[tokio::test]
 async fn pages_forbid_framing_and_foreign_scripts_and_are_asked_for_each_time() {
-    let bridge = bridge(true, 100);
+    let bridge = bridge(true, 100).await;
     let page = bridge.request("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     for header in
         ["frame-ancestors 'none'", "default-src 'self'", "cache-control: no-cache", "x-content-type-options: nosniff"]
@@ -121,13 +145,80 @@ async fn pages_forbid_framing_and_foreign_scripts_and_are_asked_for_each_time() 
     assert!(bridge.request(&again).await.starts_with("HTTP/1.1 304"));
 }
 
+fn get(path: &str, header: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n")
+}
+
+async fn connect_from(bridge: &Bridge, origin: &'static str) -> Result<(), u16> {
+    let mut request = format!("ws://{}/signal", bridge.address).into_client_request().expect("a request");
+    request.headers_mut().insert("origin", origin.parse().expect("a header"));
+    match connect_async(request).await {
+        Ok(_) => Ok(()),
+        Err(Error::Http(refused)) => Err(refused.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_machines_cannot_signal_in_dev_mode() {
+    let dev = bridge(true, 100).await;
+    assert_eq!(connect_from(&dev, "https://evil.example").await, Err(403));
+    assert_eq!(connect_from(&dev, "http://localhost:3000").await, Ok(()));
+    let rebound = "GET /metrics HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n";
+    assert!(dev.request(rebound).await.starts_with("HTTP/1.1 403"));
+    assert_eq!(connect_from(&bridge(false, 100).await, "https://app.example").await, Ok(()));
+}
+
+#[tokio::test]
+async fn figures_are_for_this_machine_and_for_the_listener_of_figures() {
+    let mut bridge = bridge(false, 100).await;
+    let passed_on = "X-Forwarded-For: 203.0.113.9\r\n";
+    assert!(bridge.request(&get("/metrics", passed_on)).await.starts_with("HTTP/1.1 403"));
+    let mut arriving = std::mem::replace(&mut bridge.arriving, mpsc::channel(1).1);
+    let core = tokio::spawn(async move {
+        while let Some(Arrival::Look(reply)) = arriving.recv().await {
+            let _ = reply.send(CoreView::default());
+        }
+    });
+    assert!(request_at(bridge.address, get("/metrics", "")).await.contains("crosspoint_calls 0"));
+    assert!(request_at(bridge.metrics, get("/metrics", passed_on)).await.contains("crosspoint_calls 0"));
+    let brief = request_at(bridge.address, get("/healthz", passed_on)).await;
+    assert!(brief.ends_with("{\"status\":\"no_dataplane\"}"), "{brief}");
+    assert!(request_at(bridge.address, get("/healthz", "")).await.contains("\"store_pending\":0"));
+    core.abort();
+}
+
+#[tokio::test]
+async fn connection_that_asks_for_nothing_is_closed() {
+    let bridge = bridge_with(true, 100, Some(Duration::from_millis(20))).await;
+    for sent in ["", "GET / HTTP/1.1\r\nHost: local", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut stream = TcpStream::connect(bridge.address).await.expect("connect");
+        stream.write_all(sent.as_bytes()).await.expect("write");
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await.expect("closed");
+    }
+}
+
+#[tokio::test]
+async fn closed_listener_admits_nobody_and_leaves_open_sessions_alone() {
+    let mut bridge = bridge(true, 100).await;
+    let mut client = bridge.connect().await;
+    let (_, outgoing) = bridge.opened().await;
+    bridge.closer.close();
+    while TcpStream::connect(bridge.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    outgoing.send(Outgoing::Text("goodbye".into())).await.expect("open");
+    assert_eq!(client.next().await.expect("open").expect("a frame"), Message::text("goodbye"));
+}
+
 #[tokio::test]
 async fn healthz_says_no_while_there_is_no_dataplane() {
-    let mut bridge = bridge(true, 100);
+    let mut bridge = bridge(true, 100).await;
     let mut stream = TcpStream::connect(bridge.address).await.expect("connect");
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("write");
     match bridge.arriving.recv().await {
-        Some(Arrival::Look(reply)) => reply.send(super::core_loop::CoreView::default()).expect("awaited"),
+        Some(Arrival::Look(reply)) => reply.send(CoreView::default()).expect("awaited"),
         other => panic!("awaited a look, got {other:?}"),
     }
     let mut reply = String::new();
@@ -137,7 +228,7 @@ async fn healthz_says_no_while_there_is_no_dataplane() {
 
 #[tokio::test]
 async fn frames_reach_the_core_in_order_and_heartbeats_do_not() {
-    let mut bridge = bridge(true, 100);
+    let mut bridge = bridge(true, 100).await;
     let mut client = bridge.connect().await;
     for text in ["one", "\n", "two"] {
         client.send(Message::text(text)).await.expect("sent");
@@ -168,7 +259,7 @@ async fn close_code(client: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> 
 #[tokio::test]
 async fn message_over_the_bound_closes_with_1009_however_long_it_is() {
     for bytes in [MESSAGE_BYTES_MAX + 1, MESSAGE_BYTES_MAX * 100] {
-        let mut bridge = bridge(true, 100);
+        let mut bridge = bridge(true, 100).await;
         let mut client = bridge.connect().await;
         let (session, _outgoing) = bridge.opened().await;
         client.send(Message::text("x".repeat(bytes))).await.expect("sent");
@@ -179,7 +270,7 @@ async fn message_over_the_bound_closes_with_1009_however_long_it_is() {
 
 #[tokio::test]
 async fn binary_frames_close_with_1003() {
-    let mut bridge = bridge(true, 100);
+    let mut bridge = bridge(true, 100).await;
     let mut client = bridge.connect().await;
     let _session = bridge.opened().await;
     client.send(Message::binary(vec![1, 2])).await.expect("sent");
@@ -188,7 +279,7 @@ async fn binary_frames_close_with_1003() {
 
 #[tokio::test]
 async fn client_whose_queue_the_core_gave_up_is_closed_with_1008() {
-    let mut bridge = bridge(true, 100);
+    let mut bridge = bridge(true, 100).await;
     let mut client = bridge.connect().await;
     let (_, outgoing) = bridge.opened().await;
     drop(outgoing);
@@ -196,11 +287,11 @@ async fn client_whose_queue_the_core_gave_up_is_closed_with_1008() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_of_an_address_are_not_served() {
-    let mut bridge = bridge(true, 1);
+async fn connections_beyond_the_bound_are_not_served() {
+    let mut bridge = bridge(true, 1).await;
     let first = bridge.connect().await;
     let _session = bridge.opened().await;
-    connect_async(format!("ws://{}/signal", bridge.address)).await.expect_err("the second of one address");
+    connect_async(format!("ws://{}/signal", bridge.address)).await.expect_err("the second");
     drop(first);
     // The permit comes back when the session's task notices the closed socket.
     assert!(matches!(bridge.input().await, Input::SessionClosed { .. }));

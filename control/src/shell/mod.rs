@@ -3,6 +3,7 @@
 
 pub mod cli;
 
+mod access;
 mod banner;
 mod connections;
 mod core_loop;
@@ -18,6 +19,7 @@ mod http_tests;
 mod keys;
 #[cfg(test)]
 mod link_tests;
+mod listeners;
 mod log;
 mod metrics;
 mod pages;
@@ -25,6 +27,7 @@ mod server;
 mod session;
 pub mod settings;
 mod store;
+mod tasks;
 mod tls;
 mod token;
 

@@ -6,23 +6,25 @@
 //!   dataplane keeper <-> Unix socket ----+
 //! ```
 
+use super::access::Origins;
 use super::banner;
-use super::connections::{Connections, Doorkeeper, Remote};
+use super::connections::Connections;
 use super::core_loop::{ARRIVALS_MAX, Arrival, CoreLoop};
 use super::data_dir::{DataDir, random_bytes};
 use super::dataplane_keeper::{ChildPlan, Keeper, LinkState};
 use super::dataplane_link::{LinkRequest, REQUESTS_MAX};
 use super::fault::Fault;
-use super::http::{self, App};
+use super::http::App;
 use super::keys::KeyWatch;
+use super::listeners::Listeners;
 use super::session::{OpenSessions, SessionLimits};
 use super::settings::{Effective, Settings, TlsListen};
-use super::store::{PendingWrites, SqliteStore, Store, spawn_writer};
-use super::tls;
+use super::store::{PendingWrites, SqliteStore, Store, run_writer};
+use super::tasks::Tasks;
 use crate::core::Core;
 use crate::core::input::Input;
 use crosspoint_contract::Generation;
-use std::net::{SocketAddr, TcpListener};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -39,13 +41,6 @@ const FLUSH_MAX: Duration = Duration::from_secs(5);
 const DATAPLANE_END_MAX: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Where we can be reached, once the ports are known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reachable {
-    pub plain: Option<SocketAddr>,
-    pub tls: Option<SocketAddr>,
-}
-
 /// Runs until SIGINT or SIGTERM. `plan` starts a dataplane where that is our task.
 pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> {
     let settings = effective.settings();
@@ -56,11 +51,12 @@ pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> 
     let _lock = dir.lock()?;
     let listeners = Listeners::open(&settings, &dir).await?;
     let store = SqliteStore::open(&dir).await?;
-    let running = start(&settings, &dir, &store, plan).await?;
-    let reachable = listeners.serve(running.app.clone());
+    let mut running = start(&settings, &dir, &store, plan).await?;
+    let (reachable, closer) = listeners.serve(&running.app, &mut running.tasks)?;
     banner::print(&settings, &reachable, running.attached().await);
-    signals.first().await;
+    running.until(signals.first()).await?;
     tracing::info!(kind = "ending", "hanging up; once more to end at once");
+    closer.close();
     tokio::select! {
         () = running.end() => store.close().await,
         () = signals.next() => tracing::warn!(kind = "ended_at_once"),
@@ -77,6 +73,7 @@ fn refuse_placeholders_off_loopback(settings: &Settings) -> Result<(), Fault> {
         TlsListen::Auto | TlsListen::Off => None,
     };
     let addresses = [
+        ("metrics.listen", settings.metrics_listen.map(|address| address.ip())),
         ("signal.listen", settings.signal_listen.map(|address| address.ip())),
         ("signal.tls_listen", tls),
         ("media.listen", Some(settings.media_listen)),
@@ -102,74 +99,9 @@ fn refuse_unreachable_media(settings: &Settings) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Sockets that are bound before anything else starts, so that a taken port is the first thing said.
-struct Listeners {
-    plain: Option<TcpListener>,
-    tls: Option<(TcpListener, axum_server::tls_rustls::RustlsConfig)>,
-}
-
-impl Listeners {
-    async fn open(settings: &Settings, dir: &DataDir) -> Result<Listeners, Fault> {
-        let plain = settings.signal_listen.map(|address| bind("signal.listen", address)).transpose()?;
-        let wanted = match (settings.signal_tls_listen, &plain) {
-            (TlsListen::At(address), _) => Some(bind("signal.tls_listen", address)?),
-            (TlsListen::Auto, Some(plain)) if settings.dev => beside(plain),
-            (TlsListen::Auto | TlsListen::Off, _) => None,
-        };
-        let tls = match wanted {
-            Some(listener) => {
-                let ip = listener.local_addr().map_or(settings.media_listen, |address| address.ip());
-                tls::certificate(settings, dir, ip).await?.map(|certificate| (listener, certificate))
-            }
-            None => None,
-        };
-        if plain.is_none() && tls.is_none() {
-            let why = "neither signal.listen nor signal.tls_listen names an address".to_owned();
-            return Err(Fault::Combination { why, next: "--signal-tls-listen 0.0.0.0:443" });
-        }
-        Ok(Listeners { plain, tls })
-    }
-
-    fn serve(self, app: App) -> Reachable {
-        let doorkeeper = Doorkeeper(app.connections.clone());
-        let service = http::router(app).into_make_service_with_connect_info::<Remote>();
-        let mut reachable = Reachable::default();
-        if let Some(listener) = self.plain {
-            reachable.plain = listener.local_addr().ok();
-            match axum_server::from_tcp(listener) {
-                Ok(server) => drop(tokio::spawn(server.acceptor(doorkeeper.clone()).serve(service.clone()))),
-                Err(error) => tracing::error!(kind = "listener_failed", %error),
-            }
-        }
-        if let Some((listener, certificate)) = self.tls {
-            reachable.tls = listener.local_addr().ok();
-            match axum_server::from_tcp_rustls(listener, certificate) {
-                Ok(server) => drop(tokio::spawn(server.map(|tls| tls.acceptor(doorkeeper)).serve(service))),
-                Err(error) => tracing::error!(kind = "listener_failed", %error),
-            }
-        }
-        reachable
-    }
-}
-
-fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, Fault> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    bind().map_err(|source| Fault::Listen { name, address, source })
-}
-
-/// One port above; port 0 stays the kernel's choice. Dev mode does without when it is taken.
-fn beside(plain: &TcpListener) -> Option<TcpListener> {
-    let address = plain.local_addr().ok()?;
-    let next = SocketAddr::new(address.ip(), address.port().checked_add(1)?);
-    bind("signal.tls_listen", next).ok()
-}
-
 struct Running {
     app: App,
+    tasks: Tasks,
     link_state: watch::Receiver<LinkState>,
     /// Whether the dataplane ends with us.
     owns_dataplane: bool,
@@ -187,9 +119,10 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
     // The channel is empty and far larger than two.
     let _ = arrivals.try_send(Arrival::Input(Input::KeysChanged(table)));
     let _ = arrivals.try_send(Arrival::Input(Input::Restored { calls }));
-    tokio::spawn(CoreLoop::new(core, arriving, link.clone(), pending.clone()).run());
-    tokio::spawn(key_watch.run(arrivals.clone()));
-    spawn_writer(store.clone(), pending.clone());
+    let mut tasks = Tasks::default();
+    tasks.spawn("core", CoreLoop::new(core, arriving, link.clone(), pending.clone()).run());
+    tasks.spawn("key watch", key_watch.run(arrivals.clone()));
+    tasks.spawn("writer", run_writer(store.clone(), pending.clone()));
     let owns_dataplane = settings.media_attach.is_none();
     let keeper = Keeper {
         socket: settings.dataplane_socket(),
@@ -200,7 +133,7 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
         arrivals: arrivals.clone(),
         state,
     };
-    tokio::spawn(keeper.run());
+    tasks.spawn("dataplane keeper", keeper.run());
     let connections = Connections::new(
         settings.limits_sessions_max.saturating_add(CONNECTIONS_SLACK),
         settings.limits_connections_per_address_max,
@@ -216,16 +149,12 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
             message_bytes_max: settings.limits_message_bytes_max,
             queue_max: settings.limits_session_queue_max.max(1),
         },
-        origins: origins(&settings.signal_origins),
+        origins: Origins::read(&settings.signal_origins, settings.dev),
         connections,
         last_reading: Arc::default(),
         dev: settings.dev,
     };
-    Ok(Running { app, link_state, owns_dataplane })
-}
-
-fn origins(text: &str) -> Option<Arc<[String]>> {
-    (text.trim() != "*").then(|| text.split_whitespace().map(str::to_owned).collect())
+    Ok(Running { app, tasks, link_state, owns_dataplane })
 }
 
 impl Running {
@@ -234,6 +163,17 @@ impl Running {
         let mut state = self.link_state.clone();
         let _ = timeout(BANNER_PATIENCE, state.wait_for(|state| state.attached.is_some())).await;
         state.borrow().clone()
+    }
+
+    /// Serves until `signal`. When a task ends before, what is known of calls goes to disk: the dataplane carries them on
+    /// and the next server adopts them.
+    async fn until(&mut self, signal: impl Future<Output = ()>) -> Result<(), Fault> {
+        let fault = tokio::select! {
+            () = signal => return Ok(()),
+            fault = self.tasks.first_end() => fault,
+        };
+        let _ = timeout(FLUSH_MAX, self.app.pending.flushed()).await;
+        Err(fault)
     }
 
     /// Calls hung up, clients told, records on disk, the dataplane ended if it is ours. Each step has its bound.
@@ -319,10 +259,32 @@ mod tests {
         refuse_placeholders_off_loopback(&settings).err().map(|fault| fault.to_string())
     }
 
+    /// A server whose dataplane is somebody else's business.
+    async fn running(dir: &DataDir) -> Running {
+        let flag = |name: &str| (name == "media-attach").then(|| dir.join("nobody.sock").display().to_string());
+        let settings = resolve(None, |_| None, flag).expect("accepted").settings();
+        let store = SqliteStore::open(dir).await.expect("a store");
+        let plan = ChildPlan { program: "/nonexistent".into(), arguments: vec![] };
+        start(&settings, dir, &store, plan).await.expect("started")
+    }
+
+    #[tokio::test]
+    async fn server_ends_with_a_fault_when_a_task_it_lives_by_ends() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let dir = DataDir::open(dir.path()).expect("ours");
+        for name in ["core", "writer", "key watch", "dataplane keeper"] {
+            let mut running = running(&dir).await;
+            running.tasks.abort(name);
+            let fault = running.until(std::future::pending()).await.expect_err("it ended").to_string();
+            assert!(fault.starts_with(&format!("the {name} ended")), "{fault}");
+        }
+    }
+
     #[test]
     fn placeholder_keys_are_refused_off_loopback_on_every_listener() {
         for (flag, value) in [
             ("signal-listen", "0.0.0.0:1"),
+            ("metrics-listen", "0.0.0.0:1"),
             ("signal-tls-listen", "192.0.2.1:1"),
             ("media-listen", "0.0.0.0"),
             ("media-advertise", "203.0.113.5"),

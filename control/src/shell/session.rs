@@ -32,6 +32,7 @@ mod close_code {
     pub const UNSUPPORTED: u16 = 1003;
     pub const POLICY: u16 = 1008;
     pub const TOO_BIG: u16 = 1009;
+    pub const INTERNAL: u16 = 1011;
 }
 
 /// Why a session ended on our side; the peer's close or a dead connection needs no frame.
@@ -107,6 +108,7 @@ async fn exchange(
             outgoing = queue.recv() => match outgoing {
                 Some(Outgoing::Text(text)) => send(socket, text).await,
                 Some(Outgoing::Close { code, reason }) => Err(End::Close(code, reason)),
+                None if arrivals.is_closed() => Err(End::Close(close_code::INTERNAL, "the server failed")),
                 None => Err(End::Close(close_code::POLICY, "reads too slowly")),
             },
             received = socket.recv() => {

@@ -90,8 +90,11 @@ settings! {
     signal_tls_certificate: Option<PathBuf> = "signal.tls_certificate", "";
     /// PEM file with the certificate's private key, for signal.tls = files.
     signal_tls_key: Option<PathBuf> = "signal.tls_key", "";
-    /// Web origins that may open /signal, separated by spaces; * for any. The token carries the authority, so any is safe.
+    /// Web origins that may open /signal, separated by spaces; * for any: the token carries the authority. In dev mode, whose keys everybody knows, * means the pages of this machine.
     signal_origins: String = "signal.origins", "*";
+
+    /// Address of a listener without TLS for /metrics and the whole /healthz, for whoever watches from elsewhere. Empty: none; to this machine signal.listen serves them.
+    metrics_listen: Option<SocketAddr> = "metrics.listen", "";
 
     /// Name of this node, sealed into bridge tokens.
     node_name: String = "node.name", "node1";
