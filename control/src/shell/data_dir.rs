@@ -13,8 +13,11 @@ use super::fault::Fault;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// The store's file.
+pub const STORE: &str = "store.db";
 
 /// A directory that exists and is ours alone.
 #[derive(Debug)]
@@ -29,12 +32,28 @@ pub struct DataDirLock {
 }
 
 impl DataDir {
-    /// Makes it if it is not there, and takes everybody else's permissions away.
+    /// Makes it if it is not there; takes an empty one of ours. One with something in it must be ours and nobody else's
+    /// already: its permissions are not touched, for it may be somebody's home.
     pub fn open(path: &Path) -> Result<DataDir, Fault> {
         let fault = |source| Fault::DataDirectory { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fault)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(fault)?;
+        let is_empty = fs::read_dir(path).map_err(fault)?.next().is_none();
+        if is_empty {
+            // One that is not ours refuses, and is refused below.
+            let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+        }
+        refuse_shared(path, &fs::metadata(path).map_err(fault)?)?;
         Ok(DataDir { path: path.to_owned() })
+    }
+
+    /// One that a server has used before. For commands that only read: makes nothing.
+    pub fn used(path: &Path) -> Result<DataDir, Fault> {
+        let dir = DataDir { path: path.to_owned() };
+        match fs::metadata(dir.join(STORE)) {
+            Ok(_) => Ok(dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Fault::DataDirectoryUnused { path: dir.path }),
+            Err(source) => Err(Fault::DataDirectory { path: dir.path, source }),
+        }
     }
 
     pub fn join(&self, name: &str) -> PathBuf {
@@ -98,6 +117,24 @@ impl DataDir {
     }
 }
 
+fn refuse_shared(path: &Path, found: &fs::Metadata) -> Result<(), Fault> {
+    let (owner, we) = (found.uid(), rustix::process::geteuid().as_raw());
+    let mode = found.permissions().mode() & 0o7777;
+    let (why, next) = if owner != we {
+        let next = "run as that user, or choose another with --data-dir".to_owned();
+        (format!("belongs to user {owner}, and we run as user {we}"), next)
+    } else if mode & 0o077 != 0 {
+        let next = format!(
+            "if it is for crosspoint alone: chmod 700 {0}; else choose another with --data-dir",
+            path.display()
+        );
+        (format!("is open to others (mode {mode:04o})"), next)
+    } else {
+        return Ok(());
+    };
+    Err(Fault::DataDirectoryShared { path: path.to_owned(), why, next })
+}
+
 fn owner_only() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
@@ -124,6 +161,29 @@ mod tests {
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
         drop(first);
         second.lock().expect("free again");
+    }
+
+    #[test]
+    fn directory_that_others_may_use_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        fs::write(dir.path().join("letter"), "to somebody").expect("written");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+        let refused = DataDir::open(dir.path()).expect_err("open to others").to_string();
+        assert!(refused.contains(&format!("chmod 700 {}", dir.path().display())), "{refused}");
+        assert_eq!(fs::metadata(dir.path()).expect("there").permissions().mode() & 0o777, 0o755);
+        fs::remove_file(dir.path().join("letter")).expect("removed");
+        DataDir::open(dir.path()).expect("an empty one is taken");
+        assert_eq!(fs::metadata(dir.path()).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn reading_makes_neither_directory_nor_store() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("mistyped");
+        let unused = DataDir::used(&path).expect_err("nothing there").to_string();
+        assert!(unused.contains("--data-dir"), "{unused}");
+        DataDir::used(dir.path()).expect_err("no store in it");
+        assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 0);
     }
 
     #[test]

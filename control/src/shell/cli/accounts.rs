@@ -7,8 +7,11 @@ use crate::shell::core_loop::unix_ms;
 use crate::shell::data_dir::{DataDir, random_bytes};
 use crate::shell::settings::Effective;
 use crate::shell::store::{SqliteStore, Store, StoredKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use clap::{Subcommand, ValueEnum};
 use jsonwebtoken::DecodingKey;
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
 use std::fmt::Write;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -22,6 +25,16 @@ pub(super) enum AccountsCommand {
         /// A name for people.
         #[arg(long)]
         name: String,
+    },
+    /// Suspend an account: tokens of all its keys are refused from now on.
+    Suspend {
+        /// The account's SID (AC…).
+        account: String,
+    },
+    /// Let a suspended account's tokens be accepted again.
+    Resume {
+        /// The account's SID (AC…).
+        account: String,
     },
 }
 
@@ -68,9 +81,9 @@ pub(super) enum SecretAlgorithm {
 }
 
 pub(super) async fn accounts(effective: &Effective, command: AccountsCommand) -> Result<(), Fault> {
-    let store = open(effective).await?;
     match command {
         AccountsCommand::List => {
+            let store = open_used(effective).await?;
             let mut out = String::new();
             for account in store.keys().await?.accounts {
                 let state = if account.suspended { "suspended" } else { "active" };
@@ -79,18 +92,28 @@ pub(super) async fn accounts(effective: &Effective, command: AccountsCommand) ->
             print(&out)
         }
         AccountsCommand::Create { name } => {
+            let store = open(effective).await?;
             let account = Account { sid: sid("AC")?, name, suspended: false };
             store.add_account(&account, unix_ms()).await?;
             print(&format!("{}\n", account.sid))
         }
+        AccountsCommand::Suspend { account } => set_suspended(effective, &account, true).await,
+        AccountsCommand::Resume { account } => set_suspended(effective, &account, false).await,
     }
 }
 
+async fn set_suspended(effective: &Effective, account: &str, suspended: bool) -> Result<(), Fault> {
+    if !open_used(effective).await?.set_suspended(account, suspended).await? {
+        return Err(Fault::Command(format!("there is no account {account}; list them with: crosspoint accounts list")));
+    }
+    print(&format!("{account} is {}\n", if suspended { "suspended" } else { "active" }))
+}
+
 pub(super) async fn keys(effective: &Effective, command: KeysCommand) -> Result<(), Fault> {
-    let store = open(effective).await?;
     match command {
-        KeysCommand::List => list(&store).await,
+        KeysCommand::List => list(&open_used(effective).await?).await,
         KeysCommand::Create { account, label, alg } => {
+            let store = open(effective).await?;
             let algorithm = alg.to_possible_value().expect("every variant has a name").get_name().to_owned();
             let secret = Zeroizing::new(hex(&random_bytes::<32>()?));
             let key = new_key(&store, account, label, algorithm, secret).await?;
@@ -102,12 +125,15 @@ pub(super) async fn keys(effective: &Effective, command: KeysCommand) -> Result<
                 Fault::Command(format!("cannot read the public key {}: {error}", public_key.display()))
             })?;
             let algorithm = algorithm_of(&pem)?.to_owned();
+            let store = open(effective).await?;
             let key = new_key(&store, account, label, algorithm, Zeroizing::new(pem)).await?;
             store.add_key(&key).await?;
             print(&format!("key       {}\naccount   {}\nalgorithm {}\n", key.sid, key.account_sid, key.algorithm))
         }
-        KeysCommand::Revoke { key } if store.revoke_key(&key).await? => print(&format!("{key} is revoked\n")),
         KeysCommand::Revoke { key } => {
+            if open_used(effective).await?.revoke_key(&key).await? {
+                return print(&format!("{key} is revoked\n"));
+            }
             Err(Fault::Command(format!("there is no key {key}; list them with: crosspoint keys list")))
         }
     }
@@ -115,6 +141,11 @@ pub(super) async fn keys(effective: &Effective, command: KeysCommand) -> Result<
 
 async fn open(effective: &Effective) -> Result<SqliteStore, Fault> {
     SqliteStore::open(&DataDir::open(&effective.settings().data_dir)?).await
+}
+
+/// Makes nothing: a mistyped directory is an error, not a new store.
+async fn open_used(effective: &Effective) -> Result<SqliteStore, Fault> {
+    SqliteStore::open(&DataDir::used(&effective.settings().data_dir)?).await
 }
 
 async fn list(store: &SqliteStore) -> Result<(), Fault> {
@@ -169,11 +200,17 @@ fn algorithm_of(pem: &str) -> Result<&'static str, Fault> {
     }
     if DecodingKey::from_ed_pem(pem.as_bytes()).is_ok() {
         Ok("EdDSA")
-    } else if DecodingKey::from_ec_pem(pem.as_bytes()).is_ok() {
+    } else if is_p256(pem) {
         Ok("ES256")
     } else {
         Err(Fault::Command("this is no public key in PEM for ES256 (P-256) or EdDSA (Ed25519)".into()))
     }
+}
+
+// RFC 7518 §3.4: ES256 is P-256 and nothing else; a key of another curve would verify no token.
+fn is_p256(pem: &str) -> bool {
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes());
+    der.is_ok_and(|der| ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, der.as_ref()).is_ok())
 }
 
 fn sid(prefix: &str) -> Result<String, Fault> {
@@ -200,6 +237,8 @@ mod tests {
         assert_eq!(algorithm_of(&ed25519).expect("Ed25519"), "EdDSA");
         assert!(algorithm_of(&p256_private).expect_err("private").to_string().contains("-pubout"));
         algorithm_of("hello").expect_err("no key");
+        let (p384, _) = pem(&rcgen::PKCS_ECDSA_P384_SHA384);
+        algorithm_of(&p384).expect_err("no algorithm of ours");
     }
 
     #[test]

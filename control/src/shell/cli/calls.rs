@@ -33,7 +33,7 @@ enum CallsCommand {
 }
 
 pub(super) async fn run(effective: &Effective, arguments: CallsArgs) -> Result<(), Fault> {
-    let store = SqliteStore::open(&DataDir::open(&effective.settings().data_dir)?).await?;
+    let store = SqliteStore::open(&DataDir::used(&effective.settings().data_dir)?).await?;
     if let Some(CallsCommand::Show { call_sid }) = arguments.command {
         let Some(record) = store.record(&call_sid).await? else {
             let dir = effective.settings().data_dir;

@@ -67,6 +67,7 @@ fn heading(key: &Key) -> &'static str {
     match key.section() {
         "" => "Mode",
         "signal" => "Signaling",
+        "metrics" => "Metrics",
         "node" => "Node",
         "data" => "Data",
         "media" => "Media",

@@ -186,10 +186,10 @@ fn given_key(arguments: &TokenArgs) -> Result<Option<(Algorithm, EncodingKey)>, 
 /// Dev mode needs no store: it may not have been started yet.
 async fn stored_keys(effective: &Effective) -> Result<StoredKeys, Fault> {
     let settings = effective.settings();
-    if settings.dev && !settings.data_dir.join("store.db").exists() {
-        return Ok(StoredKeys::default());
+    match DataDir::used(&settings.data_dir) {
+        Err(Fault::DataDirectoryUnused { .. }) if settings.dev => Ok(StoredKeys::default()),
+        dir => SqliteStore::open(&dir?).await?.keys().await,
     }
-    SqliteStore::open(&DataDir::open(&settings.data_dir)?).await?.keys().await
 }
 
 fn only_key(stored: &StoredKeys) -> Result<String, Fault> {

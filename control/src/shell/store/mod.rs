@@ -7,7 +7,7 @@ pub mod sqlite;
 pub mod writer;
 
 pub use sqlite::SqliteStore;
-pub use writer::{PendingWrites, spawn_writer};
+pub use writer::{PendingWrites, run_writer};
 
 #[cfg(test)]
 mod tests;
@@ -99,6 +99,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn keys(&self) -> impl Future<Output = Result<StoredKeys, Fault>> + Send;
     fn add_account(&self, account: &Account, created_unix_ms: u64) -> impl Future<Output = Result<(), Fault>> + Send;
     fn add_key(&self, key: &StoredKey) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// False if there is no such account.
+    fn set_suspended(&self, sid: &str, suspended: bool) -> impl Future<Output = Result<bool, Fault>> + Send;
     /// False if there is no such key.
     fn revoke_key(&self, sid: &str) -> impl Future<Output = Result<bool, Fault>> + Send;
 }

@@ -6,7 +6,7 @@
 use super::{Store, StoredKey, StoredKeys, Write};
 use crate::core::keys::Account;
 use crate::core::record::{CallRecord, LiveCall};
-use crate::shell::data_dir::DataDir;
+use crate::shell::data_dir::{DataDir, STORE};
 use crate::shell::fault::Fault;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
@@ -59,7 +59,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens `store.db` in the data directory; makes it, and brings its schema up to date.
     pub async fn open(dir: &DataDir) -> Result<SqliteStore, Fault> {
-        let path = dir.join("store.db");
+        let path = dir.join(STORE);
         // SQLite gives its journal the file's permissions, so the file must be owner-only before it is opened.
         OpenOptions::new()
             .append(true)
@@ -245,6 +245,12 @@ impl Store for SqliteStore {
         .await
         .map(drop)
         .map_err(|e| self.fault(e))
+    }
+
+    async fn set_suspended(&self, sid: &str, suspended: bool) -> Result<bool, Fault> {
+        let query = sqlx::query("UPDATE accounts SET suspended = ? WHERE sid = ?").bind(suspended).bind(sid);
+        let done = query.execute(&self.pool).await.map_err(|e| self.fault(e))?;
+        Ok(done.rows_affected() == 1)
     }
 
     async fn revoke_key(&self, sid: &str) -> Result<bool, Fault> {

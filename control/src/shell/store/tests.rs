@@ -1,7 +1,7 @@
 //! The store as the server uses it: nothing is lost, nothing is written twice, changes are noticed.
 
 use super::sqlite::SqliteStore;
-use super::writer::{PendingWrites, spawn_writer};
+use super::writer::{PendingWrites, run_writer};
 use super::{Store, StoredKey, StoredKeys, Write};
 use crate::core::keys::Account;
 use crate::core::record::{CallRecord, LiveCall};
@@ -106,7 +106,7 @@ async fn newest_live_state_of_a_call_replaces_the_older() {
     pending.put(live("CA1", "client:bob"));
     pending.put(live("CA1", "client:carol"));
     assert_eq!(pending.len(), 1);
-    let writer = spawn_writer(store.clone(), pending.clone());
+    let writer = tokio::spawn(run_writer(store.clone(), pending.clone()));
     pending.flushed().await;
     writer.abort();
     assert_eq!(store.live_calls().await.expect("read")[0].to, "client:carol");
@@ -141,6 +141,9 @@ impl Store for Flaky {
     async fn add_key(&self, key: &StoredKey) -> Result<(), Fault> {
         self.inner.add_key(key).await
     }
+    async fn set_suspended(&self, sid: &str, suspended: bool) -> Result<bool, Fault> {
+        self.inner.set_suspended(sid, suspended).await
+    }
     async fn revoke_key(&self, sid: &str) -> Result<bool, Fault> {
         self.inner.revoke_key(sid).await
     }
@@ -152,7 +155,7 @@ async fn disk_that_fails_for_a_while_loses_no_record_and_resurrects_no_call() {
     let store = Flaky { inner, broken: Arc::new(AtomicBool::new(true)) };
     let pending = Arc::new(PendingWrites::default());
     pending.put(live("CA1", "client:bob"));
-    let writer = spawn_writer(store.clone(), pending.clone());
+    let writer = tokio::spawn(run_writer(store.clone(), pending.clone()));
     while pending.counters.failed.load(Ordering::Acquire) == 0 {
         tokio::task::yield_now().await;
     }
@@ -177,6 +180,19 @@ async fn keys_made_and_revoked_by_another_process_are_noticed() {
     assert!(other.revoke_key("SK1").await.expect("revoked"));
     assert!(watch.changed().await.expect("readable").expect("a revoked key").keys["SK1"].revoked);
     assert!(!other.revoke_key("SK2").await.expect("asked"), "an unknown key");
+}
+
+#[tokio::test]
+async fn account_suspended_and_resumed_by_another_process_is_noticed() {
+    let (dir, store) = with_account().await;
+    let (_, mut watch) = KeyWatch::start(&store, false).await.expect("watch");
+    let other = SqliteStore::open(&DataDir::used(dir.path()).expect("used")).await.expect("another process");
+    for suspended in [true, false] {
+        assert!(other.set_suspended(ACCOUNT, suspended).await.expect("written"));
+        let table = watch.changed().await.expect("readable").expect("a change");
+        assert_eq!(table.accounts[ACCOUNT].suspended, suspended);
+    }
+    assert!(!other.set_suspended("AC9", true).await.expect("asked"), "an unknown account");
 }
 
 #[tokio::test]

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 /// Calls whose writes may wait: ten minutes of a dead disk at 150 calls a second, at about 2 KiB each.
 pub const PENDING_MAX: usize = 100_000;
@@ -111,29 +110,27 @@ fn supersede(waiting: &mut Write, newer: Write) {
 }
 
 /// Runs until the process ends; abort it only after [`PendingWrites::flushed`].
-pub fn spawn_writer(store: impl Store, pending: Arc<PendingWrites>) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut pause = RETRY_MIN;
-        loop {
-            let writes = pending.take();
-            if writes.is_empty() {
-                pending.written.notify_waiters();
-                pending.wake.notified().await;
-                continue;
+pub async fn run_writer(store: impl Store, pending: Arc<PendingWrites>) {
+    let mut pause = RETRY_MIN;
+    loop {
+        let writes = pending.take();
+        if writes.is_empty() {
+            pending.written.notify_waiters();
+            pending.wake.notified().await;
+            continue;
+        }
+        match store.apply(&writes).await {
+            Ok(()) => {
+                pending.counters.written.fetch_add(writes.len() as u64, Ordering::Relaxed);
+                pause = RETRY_MIN;
             }
-            match store.apply(&writes).await {
-                Ok(()) => {
-                    pending.counters.written.fetch_add(writes.len() as u64, Ordering::Relaxed);
-                    pause = RETRY_MIN;
-                }
-                Err(fault) => {
-                    pending.counters.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(kind = "store_failed", %fault, waiting = writes.len(), "calls go on; trying again");
-                    pending.put_back(writes);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
+            Err(fault) => {
+                pending.counters.failed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(kind = "store_failed", %fault, waiting = writes.len(), "calls go on; trying again");
+                pending.put_back(writes);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
             }
         }
-    })
+    }
 }
