@@ -176,12 +176,15 @@ impl Link {
             fingerprint: self.parts.fingerprint.clone(),
         };
         let snapshot = self.parts.registry.snapshot();
-        info!(legs = snapshot.legs.len(), "control attached");
+        info!(legs = snapshot.iter().map(|part| part.legs.len()).sum::<usize>(), "control attached");
         if let Some(control) = &mut self.control {
             control.greeted = true;
         }
         self.say(&ToControl::Hello(hello));
-        self.say(&ToControl::Snapshot(snapshot));
+        for part in snapshot {
+            self.say(&ToControl::Snapshot(part));
+        }
+        self.say(&ToControl::SnapshotEnd);
     }
 
     fn order(&mut self, order: Order) {

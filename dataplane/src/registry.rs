@@ -13,85 +13,28 @@
 //! leg are answered in order. A command that changes nothing sends an `Echo`, to keep its answer in its place.
 
 use crate::affinity::thread_busy_ns;
-use crate::bell::Bell;
-use crate::counters::Counters;
 use crate::io::Waker;
-use crate::leg::{Description, Leg, LegHandle, LegSeed, MidExtension, Slot};
+use crate::leg::{Leg, LegHandle};
 use crate::lobby::LobbyPage;
 use crate::queues::{Answered, DigitText, LobbyOrder, WorkerOrder};
 use crate::random;
-use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, FORMATS_PER_LEG_MAX};
+use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, LEGS_PER_SNAPSHOT_MAX};
 use crosspoint_contract::{
-    Answer, BridgeId, BridgeSnapshot, CallKey, Codec, Command, CommandId, Done, Event, Fingerprint, Format,
-    IceCredentials, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription,
-    Snapshot, WorkerCounters, WorkerHello, WorkerId,
+    Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, Done, Event, Fingerprint, LegId, LegReport,
+    LegState, Order, Refused, RemoteDescription, Snapshot, WorkerCounters, WorkerHello, WorkerId,
 };
-use crosspoint_wire::ice_lite::Credentials;
+use record::{LegRecord, credentials, description, local_description, seed, takes_telephone_events};
 use rtrb::Producer;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use seat::{Awaited, Reply};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// One worker as the link thread sees it.
-pub struct Seat {
-    pub hello: WorkerHello,
-    pub bell: Bell,
-    pub counters: Arc<Counters>,
-    pub thread_id: i32,
-    orders: Producer<WorkerOrder>,
-    free: Vec<Slot>,
-    awaited: VecDeque<Awaited>,
-}
-
-impl Seat {
-    pub fn new(
-        hello: WorkerHello,
-        bell: Bell,
-        counters: Arc<Counters>,
-        thread_id: i32,
-        orders: Producer<WorkerOrder>,
-        legs_max: usize,
-    ) -> Self {
-        let free = (0..legs_max as Slot).rev().collect();
-        Seat { hello, bell, counters, thread_id, orders, free, awaited: VecDeque::new() }
-    }
-}
-
-/// An order that its worker has not answered.
-struct Awaited {
-    /// Whom to answer; nobody when the order was our own.
-    command: Option<(Attachment, CommandId)>,
-    reply: Reply,
-}
-
-/// What to answer when the worker says that it is done.
-enum Reply {
-    Ok,
-    Opened(Box<LocalDescription>),
-    Report,
-    Closed(LegId),
-    Refused(Refused),
-}
+pub use seat::Seat;
 
 /// Counts the control planes that have attached: an answer goes to the one that asked, or to nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attachment(pub u64);
-
-struct LegRecord {
-    handle: LegHandle,
-    worker: usize,
-    call: CallKey,
-    state: LegState,
-    local: LocalDescription,
-    remote: Option<RemoteDescription>,
-    bridge: Option<BridgeId>,
-    report: LegReport,
-    /// Number of the last ICE restart.
-    restart: u32,
-    /// The last digits that were sent: the same command again does not send them again.
-    digits: Option<(Attachment, CommandId)>,
-    closing: bool,
-}
 
 pub struct Registry {
     seats: Vec<Seat>,
@@ -152,11 +95,21 @@ impl Registry {
         self.attachment
     }
 
-    /// Everything alive.
-    pub fn snapshot(&self) -> Snapshot {
-        let legs = self.legs.values().filter(|leg| !leg.closing).map(LegRecord::snapshot).collect();
-        let bridges = self.bridges.iter().map(|(&bridge, legs)| BridgeSnapshot { bridge, legs: legs.to_vec() });
-        Snapshot { legs, bridges: bridges.collect() }
+    /// Everything alive, in parts that each fit a frame.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        let mut parts = Vec::new();
+        let mut legs = self.legs.values().filter(|leg| !leg.closing).map(LegRecord::snapshot).peekable();
+        while legs.peek().is_some() {
+            let legs = legs.by_ref().take(LEGS_PER_SNAPSHOT_MAX).collect();
+            parts.push(Snapshot { legs, bridges: Vec::new() });
+        }
+        let bridge = |(&bridge, legs): (_, &[LegId; 2])| BridgeSnapshot { bridge, legs: legs.to_vec() };
+        let mut bridges = self.bridges.iter().map(bridge).peekable();
+        while bridges.peek().is_some() {
+            let bridges = bridges.by_ref().take(LEGS_PER_SNAPSHOT_MAX).collect();
+            parts.push(Snapshot { legs: Vec::new(), bridges });
+        }
+        parts
     }
 
     /// Carries out a command, or refuses it. Nothing when a worker has to answer first.
@@ -341,15 +294,17 @@ impl Registry {
 
     /// Keeps what an event says, for snapshots.
     pub fn note(&mut self, event: &Event) {
-        match event {
-            Event::LegConnected { leg, .. } => self.set_state(*leg, LegState::Connected),
-            Event::LegFailed { leg, .. } => self.set_state(*leg, LegState::Failed),
-            Event::LegReported { leg, report } => {
-                if let Some(record) = self.legs.get_mut(leg) {
-                    record.report = report.clone();
-                }
-            }
-            _ => {}
+        let leg = match event {
+            Event::LegConnected { leg, .. }
+            | Event::LegMoved { leg, .. }
+            | Event::LegSilent { leg, .. }
+            | Event::LegHeard { leg }
+            | Event::LegReported { leg, .. }
+            | Event::LegFailed { leg, .. } => leg,
+            Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => return,
+        };
+        if let Some(record) = self.legs.get_mut(leg) {
+            record.note(event);
         }
     }
 
@@ -393,12 +348,6 @@ impl Registry {
     fn known(&self, leg: LegId) -> Result<(usize, LegHandle)> {
         let record = self.legs.get(&leg).filter(|record| !record.closing).ok_or(Refused::UnknownLeg(leg))?;
         Ok((record.worker, record.handle))
-    }
-
-    fn set_state(&mut self, leg: LegId, state: LegState) {
-        if let Some(record) = self.legs.get_mut(&leg) {
-            record.state = state;
-        }
     }
 
     fn leave_bridge(&mut self, leg: LegId) {
@@ -480,86 +429,11 @@ impl Registry {
     }
 }
 
-impl LegRecord {
-    fn new(handle: LegHandle, worker: usize, call: CallKey, local: LocalDescription) -> Self {
-        LegRecord {
-            handle,
-            worker,
-            call,
-            state: LegState::Opening,
-            local,
-            remote: None,
-            bridge: None,
-            report: LegReport::default(),
-            restart: 0,
-            digits: None,
-            closing: false,
-        }
-    }
-
-    fn snapshot(&self) -> LegSnapshot {
-        LegSnapshot {
-            leg: self.handle.leg,
-            call: self.call,
-            state: self.state,
-            local: self.local.clone(),
-            remote: self.remote.clone(),
-            bridge: self.bridge,
-            report: self.report.clone(),
-        }
-    }
-}
-
 fn answer(id: CommandId, result: Result<Done>) -> Answer {
     Answer { id, result }
 }
 
-fn local_description(worker: &WorkerHello, fingerprint: &Fingerprint) -> LocalDescription {
-    let ssrc = random::ssrc();
-    LocalDescription {
-        ice: random::ice_credentials(),
-        fingerprint: fingerprint.clone(),
-        candidates: vec![worker.addr],
-        ssrc,
-        // RFC 3550 §8.1: SSRCs of one session differ.
-        video_ssrc: Some(random::ssrc()).filter(|&video| video != ssrc).unwrap_or(!ssrc),
-        cname: random::cname(),
-        worker: worker.worker,
-    }
-}
-
-fn seed(handle: LegHandle, local: &LocalDescription) -> LegSeed {
-    LegSeed {
-        handle,
-        ice: credentials(&local.ice),
-        audio_ssrc: local.ssrc,
-        video_ssrc: local.video_ssrc,
-        first_sequence_number: random::first_sequence_number(),
-        first_timestamp: random::ssrc(),
-        cname: local.cname.clone().into(),
-    }
-}
-
-fn credentials(ice: &IceCredentials) -> Credentials {
-    Credentials { ufrag: ice.ufrag.clone(), pwd: ice.pwd.clone() }
-}
-
-fn takes_telephone_events(formats: &[Format]) -> bool {
-    formats.iter().any(|format| format.codec == Codec::TelephoneEvent)
-}
-
-/// The part of a description that the worker needs; nothing when it has too many formats.
-fn description(remote: &RemoteDescription) -> Option<Description> {
-    const UNUSED: Format = Format { payload_type: 0, codec: Codec::Pcmu, clock_rate_hz: 0, channels: 0 };
-    let mut formats = [UNUSED; FORMATS_PER_LEG_MAX];
-    formats.get_mut(..remote.formats.len())?.copy_from_slice(&remote.formats);
-    Some(Description {
-        formats,
-        formats_len: remote.formats.len(),
-        direction: remote.direction,
-        mid: remote.mid_extension.as_ref().and_then(|(id, mid)| MidExtension::new(*id, mid)),
-    })
-}
-
+mod record;
+mod seat;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use super::record::{CallRecord, LiveCall};
 use super::{Core, message};
 use crosspoint_contract::{
     Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, DataplaneHello, Done, Fingerprint, Generation,
-    IceCredentials, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription,
+    IceCredentials, LegFailure, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription,
     Snapshot, WorkerId,
 };
 use serde_json::{Value, json};
@@ -134,6 +134,8 @@ impl FakeDataplane {
                 leg: *leg,
                 call: *call,
                 state: if self.failed.contains(leg) { LegState::Failed } else { LegState::Connected },
+                failure: self.failed.contains(leg).then_some(LegFailure::PeerClosed),
+                silent: false,
                 local: local.clone(),
                 remote: remote.clone(),
                 bridge: None,

@@ -110,8 +110,14 @@ impl Attachment {
             if hello.version != VERSION {
                 return Err(LinkError::OtherVersion { theirs: hello.version, process_id: hello.process_id });
             }
-            let ToControl::Snapshot(snapshot) = reader.next().await? else { return Err(LinkError::OutOfOrder) };
-            Ok((hello, snapshot))
+            let mut snapshot = Snapshot::default();
+            loop {
+                match reader.next().await? {
+                    ToControl::Snapshot(part) => snapshot.append(part),
+                    ToControl::SnapshotEnd => return Ok((hello, snapshot)),
+                    _ => return Err(LinkError::OutOfOrder),
+                }
+            }
         };
         let (hello, snapshot) = timeout(HELLO_MAX, greeting).await.map_err(|_| LinkError::Mute)??;
         Ok(Attachment { hello, snapshot, reader, writer })
@@ -161,7 +167,7 @@ impl Attachment {
                         }
                     }
                     Ok(ToControl::Event(event)) => forward(arrivals, Input::DataplaneSaid(event)).await,
-                    Ok(ToControl::Hello(_) | ToControl::Snapshot(_)) => Err(LinkError::OutOfOrder),
+                    Ok(ToControl::Hello(_) | ToControl::Snapshot(_) | ToControl::SnapshotEnd) => Err(LinkError::OutOfOrder),
                     Err(error) => Err(error),
                 },
                 request = requests.recv(), if outstanding < COMMANDS_OUTSTANDING_MAX => match request {

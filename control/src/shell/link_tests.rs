@@ -31,6 +31,7 @@ impl Dataplane {
         assert!(matches!(dataplane.next().await, ToDataplane::Hello(hello) if hello.version == VERSION));
         dataplane.say(&hello(version)).await;
         dataplane.say(&ToControl::Snapshot(Snapshot::default())).await;
+        dataplane.say(&ToControl::SnapshotEnd).await;
         dataplane
     }
 

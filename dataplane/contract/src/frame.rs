@@ -20,7 +20,10 @@ pub enum ToDataplane {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToControl {
     Hello(DataplaneHello),
+    /// A part of the snapshot; parts are cut so that each is far below the bound of a frame.
     Snapshot(Snapshot),
+    /// That was all of it.
+    SnapshotEnd,
     Answer(Answer),
     Event(Event),
 }

@@ -1,5 +1,6 @@
 //! What a leg is, as both planes see it: how it is asked for, what it offers, how it fares.
 
+use crate::event::LegFailure;
 use crate::ids::{BridgeId, CallKey, Generation, LegId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -162,9 +163,14 @@ pub struct LegSnapshot {
     pub leg: LegId,
     pub call: CallKey,
     pub state: LegState,
+    /// Why, when the state is [`LegState::Failed`].
+    pub failure: Option<LegFailure>,
+    /// Connected, and nothing was heard for so long that [`crate::Event::LegSilent`] was said.
+    pub silent: bool,
     pub local: LocalDescription,
     pub remote: Option<RemoteDescription>,
     pub bridge: Option<BridgeId>,
+    /// The newest figures; the pair and the suite in it are those in use.
     pub report: LegReport,
 }
 
@@ -174,11 +180,19 @@ pub struct BridgeSnapshot {
     pub legs: Vec<LegId>,
 }
 
-/// Everything alive in the dataplane at the moment of attachment.
+/// Everything alive in the dataplane at the moment of attachment, or, on its way, a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub legs: Vec<LegSnapshot>,
     pub bridges: Vec<BridgeSnapshot>,
+}
+
+impl Snapshot {
+    /// Adds the next part.
+    pub fn append(&mut self, mut part: Snapshot) {
+        self.legs.append(&mut part.legs);
+        self.bridges.append(&mut part.bridges);
+    }
 }
 
 /// First words of control.

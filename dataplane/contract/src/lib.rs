@@ -4,7 +4,7 @@
 //!   control                       Unix socket (owner-only)                dataplane
 //!     | -- Hello {version, generation} ------------------------------------> |
 //!     | <-- Hello {version, generation, workers, fingerprint} -------------- |
-//!     | <-- Snapshot {legs, bridges} --------------------------------------- |
+//!     | <-- Snapshot {legs, bridges}, as often as it takes, SnapshotEnd ---- |
 //!     | -- Order {id, Command} --------------------------------------------> |
 //!     | <-- Answer {id, Done | Refused} ------------------------------------ |
 //!     | <-- Event (a fact nobody asked for) -------------------------------- |
@@ -40,4 +40,4 @@ pub use leg::{
 };
 
 /// Version of everything in this crate. Peers of different versions refuse each other in `Hello`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

@@ -1,7 +1,14 @@
 //! Every bound of the dataplane and of the contract, each with the reason for its value.
 
-/// A frame larger than this is a broken peer. 10,000 legs of a snapshot at about 400 bytes fit four times.
+/// A frame larger than this is a broken peer. The largest honest frame is a part of a snapshot.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Legs, and bridges, in one part of a snapshot: about half a megabyte.
+pub const LEGS_PER_SNAPSHOT_MAX: usize = 1000;
+
+/// What a leg takes in a snapshot with all its formats and every string as long as SDP can make it: ICE's are bounded
+/// at 256 characters (RFC 8839 §5.4), `a=mid` by the line.
+const LEG_SNAPSHOT_BYTES_MAX: usize = 8 << 10;
 
 /// Packets that pass a stage together: enough to amortise a clock read and a system call, few enough that a
 /// batch of SRTP (about 0.3 µs a packet) delays its first packet by less than 50 µs.
@@ -59,5 +66,6 @@ pub const COMMANDS_OUTSTANDING_MAX: usize = 2048;
 const _: () = assert!(PACKET_BYTES_MAX + TAILROOM_BYTES <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(64));
 const _: () = assert!(COMMANDS_OUTSTANDING_MAX <= CONTROL_TO_WORKER_MAX);
+const _: () = assert!(LEGS_PER_SNAPSHOT_MAX * LEG_SNAPSHOT_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(BATCH_PACKETS_MAX.is_power_of_two());
 const _: () = assert!(LEGS_PER_WORKER_MAX * STREAMS_PER_LEG_MAX <= 1 << 24);

@@ -1,9 +1,14 @@
 //! The registry with workers that are rings which the test reads.
 
 use super::*;
+use crate::bell::Bell;
 use crate::io::Sleeper;
 use crate::queues::Spent;
-use crosspoint_contract::{Direction, DtlsRole, TransportRequest};
+use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, FRAME_BYTES_MAX};
+use crosspoint_contract::{
+    Codec, Direction, DtlsRole, Format, IceCredentials, LegFailure, LocalDescription, SrtpSuite, ToControl,
+    TransportRequest, frame,
+};
 use rtrb::{Consumer, RingBuffer};
 
 /// A registry whose workers are rings that the test reads.
@@ -57,6 +62,12 @@ impl Desk {
         panic!("no answer")
     }
 
+    fn snapshot(&self) -> Snapshot {
+        let mut whole = Snapshot::default();
+        self.registry.snapshot().into_iter().for_each(|part| whole.append(part));
+        whole
+    }
+
     fn open(&mut self, leg: u64, call: u64) -> Result<LocalDescription> {
         match self.ask(open(leg, call))? {
             Done::Opened(local) => Ok(local),
@@ -108,7 +119,7 @@ fn command_given_twice_has_one_effect_and_the_same_answer() {
     let mut desk = Desk::new(1, 8, 64);
     let local = desk.open(1, 1).expect("room");
     assert_eq!(desk.open(1, 1), Ok(local.clone()));
-    assert_eq!(desk.registry.snapshot().legs.len(), 1);
+    assert_eq!(desk.snapshot().legs.len(), 1);
 
     let restart = Command::RestartIce { leg: LegId(1), restart: 1 };
     let Ok(Done::Opened(restarted)) = desk.ask(restart.clone()) else { panic!("new credentials") };
@@ -165,11 +176,11 @@ fn bridge_joins_legs_of_one_worker_only_and_a_leg_is_in_one_bridge() {
     assert_eq!(desk.ask(bridge(1, 1, 4)), Err(Refused::OtherWorker(LegId(4))));
     assert_eq!(desk.ask(bridge(1, 1, 2)), Ok(Done::Ok));
     assert_eq!(desk.ask(bridge(2, 2, 3)), Ok(Done::Ok));
-    let bridges = desk.registry.snapshot().bridges;
+    let bridges = desk.snapshot().bridges;
     assert_eq!(bridges, [BridgeSnapshot { bridge: BridgeId(2), legs: vec![LegId(2), LegId(3)] }]);
     assert_eq!(desk.ask(Command::Unbridge { bridge: BridgeId(1) }), Err(Refused::UnknownBridge(BridgeId(1))));
     assert_eq!(desk.ask(Command::Unbridge { bridge: BridgeId(2) }), Ok(Done::Ok));
-    assert!(desk.registry.snapshot().bridges.is_empty());
+    assert!(desk.snapshot().bridges.is_empty());
 }
 
 #[test]
@@ -182,7 +193,7 @@ fn full_queue_to_a_worker_is_said_to_be_busy_and_nothing_has_changed() {
     let order = desk.order(open(3, 1));
     let answer = desk.registry.command(order).expect("refused at once");
     assert_eq!(answer.result, Err(Refused::Busy(WorkerId(0))));
-    assert_eq!(desk.registry.snapshot().legs.len(), 2);
+    assert_eq!(desk.snapshot().legs.len(), 2);
 }
 
 #[test]
@@ -208,7 +219,7 @@ fn lost_worker_takes_only_its_own_legs_and_its_successor_begins_empty() {
     let (answers, event) = desk.registry.lost(0);
     assert_eq!(answers, [Answer { id, result: Err(Refused::WorkerLost(WorkerId(0))) }]);
     assert_eq!(event, Event::WorkerLost { worker: WorkerId(0), legs: vec![LegId(1)] });
-    assert_eq!(desk.registry.snapshot().legs.len(), 1);
+    assert_eq!(desk.snapshot().legs.len(), 1);
     assert!(matches!(desk.taken(0), Some(WorkerOrder::Read(_))));
     assert!(matches!(desk.taken(0), Some(WorkerOrder::Begin)));
     assert_eq!(desk.open(3, 3).expect("all slots are free again").worker, WorkerId(0));
@@ -222,7 +233,7 @@ fn answer_to_a_control_plane_that_has_gone_reaches_nobody() {
     desk.registry.attach();
     let answered = Answered { result: Ok(None), spent: Spent::Nothing };
     assert_eq!(desk.registry.answered(0, answered), None);
-    assert_eq!(desk.registry.snapshot().legs.len(), 1, "the leg is there for the next one to find");
+    assert_eq!(desk.snapshot().legs.len(), 1, "the leg is there for the next one to find");
 }
 
 #[test]
@@ -233,4 +244,45 @@ fn too_many_formats_are_refused() {
     let formats = vec![opus; FORMATS_PER_LEG_MAX + 1];
     let refused = desk.ask(Command::SetRemote { leg: LegId(1), remote: remote(formats) });
     assert_eq!(refused, Err(Refused::TooManyFormats));
+}
+
+#[test]
+fn snapshot_of_very_many_legs_comes_in_frames_that_are_accepted() {
+    let legs = 45_000;
+    let mut desk = Desk::new(1, legs, legs + 1);
+    let opus = Format { payload_type: 111, codec: Codec::Opus, clock_rate_hz: 48_000, channels: 2 };
+    for leg in 0..legs as u64 {
+        let order = desk.order(open(leg, leg));
+        assert_eq!(desk.registry.command(order), None);
+        let record = desk.registry.legs.get_mut(&LegId(leg)).expect("just opened");
+        record.remote = Some(remote(vec![opus; FORMATS_PER_LEG_MAX]));
+    }
+    let (mut seen, mut bytes) = (0, Vec::new());
+    for part in desk.registry.snapshot() {
+        seen += part.legs.len();
+        bytes.clear();
+        frame::encode(&ToControl::Snapshot(part), &mut bytes);
+        assert!(bytes.len() < FRAME_BYTES_MAX / 4, "{} bytes", bytes.len());
+    }
+    assert_eq!(seen, legs);
+}
+
+#[test]
+fn snapshot_says_what_the_last_events_said() {
+    let mut desk = Desk::new(1, 8, 64);
+    let local = desk.open(1, 1).expect("room");
+    let leg = LegId(1);
+    let addr = |port| std::net::SocketAddr::from(([198, 51, 100, 1], port));
+    let suite = SrtpSuite::AeadAes128Gcm;
+    desk.registry.note(&Event::LegConnected { leg, remote_addr: addr(1), suite });
+    desk.registry.note(&Event::LegMoved { leg, remote_addr: addr(2) });
+    desk.registry.note(&Event::LegSilent { leg, silent_ms: 10_000 });
+    let found = desk.snapshot().legs.remove(0);
+    assert_eq!((found.report.remote_addr, found.report.suite), (Some(addr(2)), Some(suite)));
+    assert_eq!(found.report.local_addr, local.candidates.first().copied());
+    assert_eq!((found.silent, found.failure), (true, None));
+    desk.registry.note(&Event::LegHeard { leg });
+    desk.registry.note(&Event::LegFailed { leg, why: LegFailure::PeerClosed });
+    let found = desk.snapshot().legs.remove(0);
+    assert_eq!((found.state, found.silent, found.failure), (LegState::Failed, false, Some(LegFailure::PeerClosed)));
 }

@@ -68,7 +68,14 @@ impl Control {
         write(&mut stream, &ToDataplane::Hello(ControlHello { version: VERSION, generation: Generation(1) }));
         let mut reader = FrameReader::default();
         let ToControl::Hello(hello) = read(&mut stream, &mut reader) else { panic!("first comes the hello") };
-        let ToControl::Snapshot(snapshot) = read(&mut stream, &mut reader) else { panic!("then the snapshot") };
+        let mut snapshot = Snapshot::default();
+        loop {
+            match read(&mut stream, &mut reader) {
+                ToControl::Snapshot(part) => snapshot.append(part),
+                ToControl::SnapshotEnd => break,
+                other => panic!("then comes the snapshot, not {other:?}"),
+            }
+        }
         Control { stream, reader, next_id: 1, hello, snapshot, events: VecDeque::new() }
     }
 
