@@ -6,9 +6,9 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Client, openBrowser, Server, tokenFor, until } from './harness.mjs';
+import { Client, closePages, openBrowser, Server, tokenFor, until } from './harness.mjs';
 import { assertHears, assertReports } from './sound.mjs';
 
 const BROWSER_HZ = 440;
@@ -26,6 +26,8 @@ after(async () => {
   await browser?.close();
   await server?.stop();
 });
+
+afterEach(() => closePages([browser]));
 
 /** Starts the Python client; its lines collect in `events`. */
 function aiortc(...options) {
@@ -63,7 +65,6 @@ test('a browser calls aiortc, both hear the other for ten seconds, the browser h
   await assertBothHear(alice, python);
   await alice.do('disconnect');
   assert.deepEqual(await python.saw('ended'), { event: 'ended', how: 'hangup', error: null });
-  await alice.close();
   python.child.stdin.end();
 });
 
@@ -76,6 +77,5 @@ test('aiortc calls a browser, both hear the other for ten seconds', async () => 
   await assertBothHear(alice, python);
   await alice.do('disconnect');
   await python.saw('ended');
-  await alice.close();
   python.child.stdin.end();
 });

@@ -6,8 +6,8 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Client, openBrowser, Server, until } from './harness.mjs';
+import { after, afterEach, before, test } from 'node:test';
+import { Client, closePages, openBrowser, Server, until } from './harness.mjs';
 import { assertHears, assertReports } from './sound.mjs';
 
 const ALICE_HZ = 440;
@@ -25,10 +25,12 @@ after(async () => {
   await server?.stop();
 });
 
+afterEach(() => closePages(Object.values(browsers)));
+
 async function clients(sdkOfAlice, sdkOfBob, at = server) {
   const alice = await Client.open(browsers.alice, at, sdkOfAlice, 'alice');
   const bob = await Client.open(browsers.bob, at, sdkOfBob, 'bob');
-  return { alice, bob, close: () => Promise.all([alice.close(), bob.close()]) };
+  return { alice, bob };
 }
 
 async function connected(alice, bob) {
@@ -53,14 +55,13 @@ async function assertHangUp(who, other) {
 }
 
 async function wholeCall(sdkOfAlice, sdkOfBob, at = server) {
-  const { alice, bob, close } = await clients(sdkOfAlice, sdkOfBob, at);
+  const { alice, bob } = await clients(sdkOfAlice, sdkOfBob, at);
   await connected(alice, bob);
   const [byAlice, byBob] = await assertBothHear(alice, bob, 10);
   assertReports(byAlice, 'alice');
   assertReports(byBob, 'bob');
   const hangUp = await assertHangUp(alice, bob);
   console.log(`figure: ${sdkOfAlice} to ${sdkOfBob}: concealed ${byAlice.concealed} and ${byBob.concealed}, hang-up after ${hangUp} ms`);
-  await close();
 }
 
 for (const [caller, callee] of [['ours', 'ours'], ['stock', 'stock'], ['ours', 'stock'], ['stock', 'ours']]) {
@@ -78,10 +79,9 @@ test('the same call on the mmsg backend', async () => {
 });
 
 test('the callee hangs up and the caller learns of it', async () => {
-  const { alice, bob, close } = await clients('ours', 'stock');
+  const { alice, bob } = await clients('ours', 'stock');
   await connected(alice, bob);
   await assertHangUp(bob, alice);
-  await close();
 });
 
 test('three instances ring, one accepts, the others are cancelled', async () => {
@@ -94,12 +94,11 @@ test('three instances ring, one accepts, the others are cancelled', async () => 
   await Promise.all([alice.saw('accept'), bobs[0].saw('cancel'), bobs[2].saw('cancel')]);
   await assertBothHear(alice, bobs[1], 2);
   await assertHangUp(alice, bobs[1]);
-  await Promise.all([alice, ...bobs].map((client) => client.close()));
 });
 
 for (const sdk of ['ours', 'stock']) {
   test(`a declined call ends at the caller with an error its app knows, ${sdk}`, async () => {
-    const { alice, bob, close } = await clients(sdk, sdk);
+    const { alice, bob } = await clients(sdk, sdk);
     await alice.dial('bob');
     await bob.saw('incoming');
     await bob.do('reject');
@@ -108,40 +107,36 @@ for (const sdk of ['ours', 'stock']) {
     assert.equal(errors.length, 1);
     // The stock SDK has no class for 31603 and then gives its general one.
     assert.ok([31603, 31002, 31005].includes(errors[0].code), `code ${errors[0].code}`);
-    await close();
-  });
+    });
 
   test(`a caller who gives up cancels the callee, ${sdk}`, async () => {
-    const { alice, bob, close } = await clients(sdk, sdk);
+    const { alice, bob } = await clients(sdk, sdk);
     await alice.dial('bob');
     await bob.saw('incoming');
     await alice.do('disconnect');
     await bob.saw('cancel');
-    await close();
-  });
+    });
 
   test(`a call to nobody ends with an error, ${sdk}`, async () => {
     const alice = await Client.open(browsers.alice, server, sdk, 'alice');
     await alice.dial('nobody');
     await alice.saw('error');
     await alice.saw('disconnect');
-    await alice.close();
   });
 }
 
 test('a message of one party reaches the other, ours to stock', async () => {
-  const { alice, bob, close } = await clients('ours', 'stock');
+  const { alice, bob } = await clients('ours', 'stock');
   await connected(alice, bob);
   await alice.do('sendMessage', { content: { color: 'blue' }, messageType: 'user-defined-message' });
   assert.deepEqual((await bob.saw('messageReceived')).content, { color: 'blue' });
-  await close();
 });
 
 /** Name of the ICE session in use, as this side agreed on it (RFC 8839 §5.4). */
 const iceSession = (client) => client.page.evaluate(() => window.connections.at(-1).currentLocalDescription.sdp.match(/a=ice-ufrag:(.*)/)[1]);
 
 test('ICE restarts on either side without silence', async () => {
-  const { alice, bob, close } = await clients('ours', 'ours');
+  const { alice, bob } = await clients('ours', 'ours');
   await connected(alice, bob);
   await assertBothHear(alice, bob, 2);
   for (const client of [alice, bob]) {
@@ -151,5 +146,4 @@ test('ICE restarts on either side without silence', async () => {
     await until(() => `${client.identity}: another ICE session`, async () => await iceSession(client) !== session);
     await heard;
   }
-  await close();
 });

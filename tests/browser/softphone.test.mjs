@@ -5,8 +5,8 @@
  */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { openBrowser, openPage, Server, until } from './harness.mjs';
+import { after, afterEach, before, test } from 'node:test';
+import { closePages, openBrowser, openPage, Server, until } from './harness.mjs';
 import { assertHears, hears } from './sound.mjs';
 
 let browsers = [];
@@ -19,6 +19,8 @@ after(async () => {
   await Promise.all(browsers.map((browser) => browser.close()));
   await server?.stop();
 });
+
+afterEach(() => closePages(browsers));
 
 const by = (page, name) => page.locator(`[data-test="${name}"]`);
 
@@ -71,7 +73,6 @@ for (const [name, viewport] of [['a desk', { width: 1280, height: 800 }], ['a ph
 
     await by(alice, 'hangup').click();
     await Promise.all([alice, bob].map((page) => by(page, 'to').waitFor({ state: 'visible' })));
-    await Promise.all([alice.context().close(), bob.context().close()]);
   });
 }
 
@@ -90,7 +91,6 @@ test('a call by keyboard alone, declined', async () => {
   await bob.keyboard.press('Escape');
   await by(alice, 'error').waitFor({ state: 'visible' });
   assert.equal(await by(alice, 'error').getAttribute('data-code'), '31603');
-  await Promise.all([alice.context().close(), bob.context().close()]);
 });
 
 test('hold silences both sides and resuming brings them back', async () => {
@@ -110,5 +110,4 @@ test('hold silences both sides and resuming brings them back', async () => {
   await assertHears(bob, 440, 2, 'bob');
   await by(bob, 'hangup').click();
   await by(alice, 'to').waitFor({ state: 'visible' });
-  await Promise.all([alice.context().close(), bob.context().close()]);
 });

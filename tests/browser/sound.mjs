@@ -12,7 +12,11 @@ const CONCEALED_MAX = 0.01;
 
 /** Runs in the page: readings of the remote track for `seconds`, and the statistics before and after. */
 async function listen([seconds, readingMs]) {
-  const connection = window.connections.findLast((each) => each.connectionState === 'connected');
+  const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+  const connected = () => window.connections.findLast((each) => each.connectionState === 'connected');
+  // A call is accepted when it is answered; its media follows when ICE and DTLS are done.
+  for (let tries = 0; !connected() && tries < 1000; tries += 1) await wait(20);
+  const connection = connected();
   const track = connection.getReceivers().find((receiver) => receiver.track?.kind === 'audio').track;
   window.ear ??= new AudioContext();
   const analyser = new AnalyserNode(window.ear, { fftSize: 8192, smoothingTimeConstant: 0 });
@@ -30,7 +34,6 @@ async function listen([seconds, readingMs]) {
       remote: all.find((each) => each.type === 'remote-inbound-rtp' && each.kind === 'audio') ?? {},
     };
   };
-  const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
   // One analysis window and the play-out delay of the first packets.
   await wait(1000);
   const before = await statistics();
