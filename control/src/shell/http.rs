@@ -77,6 +77,10 @@ pub fn figures_router(app: App) -> Router {
     Router::new().route("/healthz", get(health::healthz)).route("/metrics", get(metrics::metrics)).with_state(app)
 }
 
+/// What a socket reads and writes at once, held for as long as it is open. Most messages are below 1 KiB and an SDP is
+/// about 7 KiB; the library's 128 KiB each way would be most of what a call costs here.
+const SOCKET_BUFFER_BYTES: usize = 4 << 10;
+
 /// Others than this machine learn whether we work, and nothing about how.
 async fn healthz(State(app): State<App>, ConnectInfo(remote): ConnectInfo<Remote>, headers: HeaderMap) -> Response {
     if is_this_machine(remote, &headers) {
@@ -99,7 +103,12 @@ async fn signal(
     let limits = app.session_limits;
     // A message a little over the bound still arrives whole, so that the session can name the reason it is closed for.
     let hard_bound = limits.message_bytes_max.saturating_mul(2);
-    upgrade.max_message_size(hard_bound).max_frame_size(hard_bound).on_upgrade(move |socket| async move {
+    let upgrade = upgrade
+        .max_message_size(hard_bound)
+        .max_frame_size(hard_bound)
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(SOCKET_BUFFER_BYTES);
+    upgrade.on_upgrade(move |socket| async move {
         let _open = app.open_sessions.enter();
         session::serve(socket, session, remote, limits, app.arrivals).await;
     })
