@@ -8,28 +8,33 @@
 //! ```text
 //!   Knock::Datagram  --.                                    .--> Admission::Datagram
 //!   Knock::Reachable --+-> guest: waiting -> shaking -> in -+--> Admission::Keys
-//!   LobbyOrder::Expect-'                                    '--> Admission::Failed
+//!   LobbyOrder::Expect-'              ^         |           '--> Admission::Failed
+//!                                     '---------' as server: whatever came, it was no handshake
 //! ```
+
+mod door;
+mod guest;
+#[cfg(test)]
+mod tests;
 
 use crate::bell::Bell;
 use crate::counters::Cell;
 use crate::io::Sleeper;
-use crate::leg::{Keys, LegHandle};
+use crate::leg::Keys;
 use crate::queues::{Admission, Datagram, Knock, LobbyEnds, LobbyOrder};
+use crate::suites::contract_suite;
 use crate::waiting;
-use crosspoint_contract::limits::{HANDSHAKE_BUFFER_BYTES_MAX, HANDSHAKES_HALF_OPEN_MAX};
-use crosspoint_contract::{DtlsRole, Fingerprint, LegFailure, LegId, LobbyCounters, SrtpSuite, WorkerId};
+use crosspoint_contract::limits::HANDSHAKES_HALF_OPEN_MAX;
+use crosspoint_contract::{DtlsRole, LegFailure, LegId, LobbyCounters, WorkerId};
 use crosspoint_wire::dtls::{DtlsKeys, Handshake, Identity, Output, Role};
-use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender, Suite};
-use rtrb::{Consumer, PushError};
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender};
+use door::Door;
+use guest::{Expectation, Guest, Stage};
+use rtrb::Consumer;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
-
-/// Datagrams kept of a peer whose description is not there yet: a ClientHello in two or three parts, sent twice.
-const EARLY_DATAGRAMS_MAX: usize = 8;
 
 /// A peer without a description is forgotten after this long: its leg was closed meanwhile, or rings too long.
 const EARLY_AGE_MAX: Duration = Duration::from_secs(120);
@@ -42,6 +47,9 @@ const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A handshake that wants to be called at once is called this much later, so that it cannot hold the thread.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+/// A handshake that is complete wants to be called in ten years. It is not.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// Room for one datagram of a handshake.
 const SCRATCH_BYTES: usize = 2048;
@@ -68,41 +76,13 @@ impl LobbyPage {
     }
 }
 
-/// What a leg's description says of its handshake.
-#[derive(Clone, Debug, PartialEq)]
-struct Expectation {
-    worker: WorkerId,
-    leg: LegHandle,
-    role: DtlsRole,
-    fingerprint: Fingerprint,
-}
-
-/// One leg in the lobby.
-struct Guest {
-    since: Instant,
-    /// Datagrams that came before the description.
-    early: Vec<Datagram>,
-    expected: Option<Expectation>,
-    /// A pair is validated: what we send arrives.
-    reachable: bool,
-    stage: Stage,
-}
-
-enum Stage {
-    Waiting,
-    Shaking(Box<Handshake>),
-    /// Keys were given. The handshake stays: it answers repeated flights and hears the peer's `close_notify`.
-    In(Box<Handshake>),
-    Failed,
-}
-
 pub struct Lobby {
     identity: Identity,
     from_link: Consumer<LobbyOrder>,
-    workers: Vec<(LobbyEnds, Bell)>,
+    workers: Vec<Door>,
     guests: HashMap<LegId, Guest>,
-    /// Times at which a handshake wants to be called. Entries of guests that have moved on are harmless.
-    timeouts: BinaryHeap<Reverse<(Instant, LegId)>>,
+    /// When guests want to be called: `Guest::due`, at most one entry a guest.
+    timeouts: BTreeSet<(Instant, LegId)>,
     half_open: usize,
     page: Arc<LobbyPage>,
     sleeper: Sleeper,
@@ -120,9 +100,9 @@ impl Lobby {
         Lobby {
             identity,
             from_link,
-            workers,
+            workers: workers.into_iter().map(|(ends, bell)| Door::new(ends, bell)).collect(),
             guests: HashMap::new(),
-            timeouts: BinaryHeap::new(),
+            timeouts: BTreeSet::new(),
             half_open: 0,
             page,
             sleeper,
@@ -138,15 +118,16 @@ impl Lobby {
             }
             let knocked = self.take_knocks(Instant::now());
             self.fire_timeouts(Instant::now());
+            let full = self.workers.iter_mut().fold(false, |full, door| door.give_waiting() | full);
             if !knocked {
-                self.sleep();
+                self.sleep(full.then_some(FULL_PAUSE));
             }
         }
     }
 
-    fn sleep(&mut self) {
-        let next = self.timeouts.peek().map(|Reverse((at, _))| at.saturating_duration_since(Instant::now()));
-        waiting::wait(&self.sleeper, &mut [], next);
+    fn sleep(&mut self, at_most: Option<Duration>) {
+        let next = self.timeouts.first().map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        waiting::wait(&self.sleeper, &mut [], [next, at_most].into_iter().flatten().min());
     }
 
     /// False when it was told to stop.
@@ -167,8 +148,8 @@ impl Lobby {
     fn take_knocks(&mut self, now: Instant) -> bool {
         let mut any = false;
         for worker in 0..self.workers.len() {
-            for _ in 0..self.workers[worker].0.from_worker.slots() {
-                let Ok(knock) = self.workers[worker].0.from_worker.pop() else { break };
+            for _ in 0..self.workers[worker].ends.from_worker.slots() {
+                let Ok(knock) = self.workers[worker].ends.from_worker.pop() else { break };
                 any = true;
                 self.knock(knock, now);
             }
@@ -180,9 +161,10 @@ impl Lobby {
         let (Knock::Datagram { leg, .. } | Knock::Reachable { leg }) = &knock;
         let leg = leg.leg;
         if !self.guests.contains_key(&leg) {
-            self.timeouts.push(Reverse((now + EARLY_AGE_MAX, leg)));
+            self.guests.insert(leg, Guest::new());
+            self.call_at(leg, Some(now + EARLY_AGE_MAX));
         }
-        let guest = self.guests.entry(leg).or_insert_with(|| Guest::new(now));
+        let Some(guest) = self.guests.get_mut(&leg) else { return };
         match knock {
             Knock::Reachable { .. } => guest.reachable = true,
             Knock::Datagram { datagram, .. } => {
@@ -200,16 +182,19 @@ impl Lobby {
 
     fn expect(&mut self, expected: Expectation, now: Instant) {
         let leg = expected.leg.leg;
-        let guest = self.guests.entry(leg).or_insert_with(|| Guest::new(now));
+        let guest = self.guests.entry(leg).or_insert_with(Guest::new);
+        let is_new = guest.expected.is_none();
         // RFC 8842 §5.4: a re-offer with the same fingerprint keeps the association.
         guest.expected = Some(expected);
+        if is_new {
+            self.call_at(leg, None);
+        }
         self.try_start(leg, now);
     }
 
     fn forget(&mut self, leg: LegId) {
-        if let Some(guest) = self.guests.remove(&leg)
-            && matches!(guest.stage, Stage::Shaking(_))
-        {
+        self.call_at(leg, None);
+        if self.guests.remove(&leg).is_some_and(|guest| guest.is_shaking()) {
             self.count_half_open(-1);
         }
     }
@@ -217,19 +202,12 @@ impl Lobby {
     /// Begins the handshake when the description is there and there is somebody to shake hands with.
     fn try_start(&mut self, leg: LegId, now: Instant) {
         let Some(guest) = self.guests.get_mut(&leg) else { return };
-        let Some(expected) = &guest.expected else { return };
-        let wanted = match expected.role {
-            DtlsRole::Client => guest.reachable,
-            DtlsRole::Server => !guest.early.is_empty(),
-        };
-        if !wanted || !matches!(guest.stage, Stage::Waiting) {
-            return;
-        }
+        let Some(role) = guest.may_start() else { return };
         if self.half_open >= HANDSHAKES_HALF_OPEN_MAX {
-            self.timeouts.push(Reverse((now + RETRY_PAUSE, leg)));
+            self.call_at(leg, Some(now + RETRY_PAUSE));
             return self.page.refused.add(1);
         }
-        let role = match expected.role {
+        let role = match role {
             DtlsRole::Client => Role::Client,
             DtlsRole::Server => Role::Server,
         };
@@ -244,22 +222,38 @@ impl Lobby {
 
     /// Gives a handshake something, then carries out what it wants.
     fn advance(&mut self, leg: LegId, now: Instant, give: impl FnOnce(&mut Handshake) -> bool) {
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
-        let (Stage::Shaking(handshake) | Stage::In(handshake)) = &mut guest.stage else { return };
+        let Some(handshake) = self.guests.get_mut(&leg).and_then(Guest::handshake) else { return };
         if !give(handshake) {
-            return self.fail(leg, LegFailure::HandshakeFailed);
+            return self.break_off(leg);
         }
         loop {
-            let Some(guest) = self.guests.get_mut(&leg) else { return };
-            let (Stage::Shaking(handshake) | Stage::In(handshake)) = &mut guest.stage else { return };
+            let Some(handshake) = self.guests.get_mut(&leg).and_then(Guest::handshake) else { return };
             match handshake.poll(&mut self.scratch[..]) {
                 Output::Packet(len) => self.send(leg, len),
                 Output::Established(keys) => self.establish(leg, &keys),
-                Output::Timeout(at) => return self.timeouts.push(Reverse((at.max(now + TIMEOUT_MIN), leg))),
+                Output::Timeout(at) => {
+                    let soon = Some(at.max(now + TIMEOUT_MIN)).filter(|&at| at <= now + TIMEOUT_MAX);
+                    return self.call_at(leg, soon);
+                }
                 Output::PeerClosed => return self.fail(leg, LegFailure::PeerClosed),
-                Output::Idle => return,
+                Output::Idle => return self.call_at(leg, None),
             }
         }
+    }
+
+    /// A handshake cannot go on. As server we wait for the next ClientHello until the worker's patience ends: nothing was
+    /// authentic so far, so what broke it may have come from anybody who can forge the peer's address.
+    fn break_off(&mut self, leg: LegId) {
+        let Some(guest) = self.guests.get_mut(&leg) else { return };
+        let is_server = guest.expected.as_ref().is_some_and(|expected| expected.role == DtlsRole::Server);
+        if !is_server || !guest.is_shaking() {
+            return self.fail(leg, LegFailure::HandshakeFailed);
+        }
+        guest.stage = Stage::Waiting;
+        info!(leg = leg.0, "handshake broken off; waiting for another ClientHello");
+        self.page.failed.add(1);
+        self.count_half_open(-1);
+        self.call_at(leg, None);
     }
 
     /// `scratch[..len]` goes to the peer.
@@ -298,34 +292,36 @@ impl Lobby {
             self.count_half_open(-1);
         }
         info!(leg = leg.0, %why, "handshake ended");
+        self.call_at(leg, None);
         if let Some(expected) = self.guests.get(&leg).and_then(|guest| guest.expected.clone()) {
             self.admit(expected.worker, Admission::Failed { leg: expected.leg, why });
         }
     }
 
-    /// Passes something to a worker. A datagram that finds no room is lost, and sent again as any other; keys come
-    /// once and wait for room.
     fn admit(&mut self, worker: WorkerId, admission: Admission) {
-        let Some((ends, bell)) = self.workers.get_mut(usize::from(worker.0)) else { return };
-        let mut refused = ends.to_worker.push(admission);
-        while let Err(PushError::Full(admission)) = refused {
-            bell.wake();
-            if matches!(admission, Admission::Datagram { .. }) || ends.to_worker.is_abandoned() {
-                return;
-            }
-            std::thread::sleep(FULL_PAUSE);
-            refused = ends.to_worker.push(admission);
+        if let Some(door) = self.workers.get_mut(usize::from(worker.0)) {
+            door.admit(admission);
         }
-        bell.wake();
+    }
+
+    /// Notes when a guest wants to be called, instead of what was noted before.
+    fn call_at(&mut self, leg: LegId, due: Option<Instant>) {
+        let Some(guest) = self.guests.get_mut(&leg) else { return };
+        if let Some(before) = std::mem::replace(&mut guest.due, due) {
+            self.timeouts.remove(&(before, leg));
+        }
+        if let Some(due) = due {
+            self.timeouts.insert((due, leg));
+        }
     }
 
     fn fire_timeouts(&mut self, now: Instant) {
-        while let Some(Reverse((at, leg))) = self.timeouts.peek().copied()
+        while let Some(&(at, leg)) = self.timeouts.first()
             && at <= now
         {
-            self.timeouts.pop();
+            self.call_at(leg, None);
             match self.guests.get(&leg) {
-                Some(guest) if guest.expected.is_none() && now - guest.since >= EARLY_AGE_MAX => self.forget(leg),
+                Some(guest) if guest.expected.is_none() => self.forget(leg),
                 Some(guest) if matches!(guest.stage, Stage::Waiting) => self.try_start(leg, now),
                 _ => self.advance(leg, now, |handshake| handshake.handle_timeout(now).is_ok()),
             }
@@ -335,30 +331,5 @@ impl Lobby {
     fn count_half_open(&mut self, change: isize) {
         self.half_open = self.half_open.saturating_add_signed(change);
         self.page.half_open.set(self.half_open as u64);
-    }
-}
-
-impl Guest {
-    fn new(now: Instant) -> Self {
-        Guest { since: now, early: Vec::new(), expected: None, reachable: false, stage: Stage::Waiting }
-    }
-
-    /// Keeps a bounded few; the peer repeats what is not kept.
-    fn keep(&mut self, datagram: Datagram) {
-        let bytes: usize = self.early.iter().map(|datagram| datagram.bytes().len()).sum();
-        let fits = bytes + datagram.bytes().len() <= HANDSHAKE_BUFFER_BYTES_MAX;
-        if fits && self.early.len() < EARLY_DATAGRAMS_MAX {
-            self.early.push(datagram);
-        }
-    }
-}
-
-pub fn contract_suite(suite: Suite) -> SrtpSuite {
-    match suite {
-        Suite::AesCm128HmacSha1_80 => SrtpSuite::AesCm128HmacSha1_80,
-        Suite::AesCm128HmacSha1_32 => SrtpSuite::AesCm128HmacSha1_32,
-        Suite::AesCm256HmacSha1_80 => SrtpSuite::AesCm256HmacSha1_80,
-        Suite::AeadAes128Gcm => SrtpSuite::AeadAes128Gcm,
-        Suite::AeadAes256Gcm => SrtpSuite::AeadAes256Gcm,
     }
 }

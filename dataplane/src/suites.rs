@@ -1,10 +1,12 @@
-//! Sorts the packets of a batch by SRTP suite, so that each suite's code runs over all its packets before the next.
+//! SRTP suites: their names on both sides, and the packets of a batch sorted by them, so that each suite's code runs over
+//! all its packets before the next.
 //!
 //! Input: packets as a stage meets them. Output: their indices by suite, in arrival order. Owns one index list a
 //! suite, on the stack. All packets of a leg have one suite, so grouping keeps the order within a leg.
 
 use crate::batch::BATCH_CAPACITY;
 use crosspoint_contract::SrtpSuite;
+use crosspoint_wire::srtp::Suite;
 
 pub const SUITES: usize = 5;
 
@@ -38,5 +40,16 @@ impl BySuite {
 impl Default for BySuite {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// What the contract calls the suite.
+pub fn contract_suite(suite: Suite) -> SrtpSuite {
+    match suite {
+        Suite::AesCm128HmacSha1_80 => SrtpSuite::AesCm128HmacSha1_80,
+        Suite::AesCm128HmacSha1_32 => SrtpSuite::AesCm128HmacSha1_32,
+        Suite::AesCm256HmacSha1_80 => SrtpSuite::AesCm256HmacSha1_80,
+        Suite::AeadAes128Gcm => SrtpSuite::AeadAes128Gcm,
+        Suite::AeadAes256Gcm => SrtpSuite::AeadAes256Gcm,
     }
 }

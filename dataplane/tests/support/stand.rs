@@ -3,7 +3,7 @@
 use super::{DIGITS, OPUS};
 use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
-    Codec, Direction, DropReason, Event, Format, IceCredentials, LegId, LocalDescription, SrtpSuite, WorkerId,
+    Codec, Direction, DropReason, Event, Format, IceCredentials, LegId, LocalDescription, WorkerId,
 };
 use crosspoint_dataplane::batch::Nanos as IoNanos;
 use crosspoint_dataplane::counters::Counters;
@@ -11,6 +11,7 @@ use crosspoint_dataplane::io::sim::{Datagram, SimNet};
 use crosspoint_dataplane::leg::{Description, Keys, Leg, LegHandle, LegSeed, MidExtension};
 use crosspoint_dataplane::outlets::{Outlets, Wakers};
 use crosspoint_dataplane::queues::{Admission, Answered, LinkEnds, LobbyEnds, WorkerNote, WorkerOrder, worker_rings};
+use crosspoint_dataplane::suites::contract_suite;
 use crosspoint_dataplane::timers::TimerSettings;
 use crosspoint_dataplane::worker::{Worker, WorkerParts};
 use crosspoint_wire::Nanos;
@@ -321,14 +322,4 @@ impl SimPeer {
 
 pub fn master_key(suite: Suite, n: u8) -> MasterKey {
     MasterKey::new(suite, &vec![n; suite.key_bytes()], &vec![n + 100; suite.salt_bytes()]).expect("right lengths")
-}
-
-pub fn contract_suite(suite: Suite) -> SrtpSuite {
-    match suite {
-        Suite::AesCm128HmacSha1_80 => SrtpSuite::AesCm128HmacSha1_80,
-        Suite::AesCm128HmacSha1_32 => SrtpSuite::AesCm128HmacSha1_32,
-        Suite::AesCm256HmacSha1_80 => SrtpSuite::AesCm256HmacSha1_80,
-        Suite::AeadAes128Gcm => SrtpSuite::AeadAes128Gcm,
-        Suite::AeadAes256Gcm => SrtpSuite::AeadAes256Gcm,
-    }
 }

@@ -18,7 +18,7 @@
 
 use crate::srtp::{MasterKey, Suite};
 use aws_lc_rs::digest;
-use dimpl::{Dtls, DtlsCertificate, ProtocolVersion, SrtpProfile, UnexpectedMessageError};
+use dimpl::{Dtls, DtlsCertificate, ProtocolVersion, SecurityError, SrtpProfile, UnexpectedMessageError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -44,6 +44,16 @@ const FLIGHT_REPETITIONS_MAX: usize = 6;
 
 /// A handshake that is not complete by then has failed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// RFC 6347 §4.1.
+const RECORD_HEADER_BYTES: usize = 13;
+/// RFC 5246 §6.2.1.
+const ALERT: u8 = 21;
+/// RFC 9147 §4: the first three bits of an encrypted record of DTLS 1.3.
+const UNIFIED_HEADER: u8 = 0b0010_0000;
+const UNIFIED_HEADER_MASK: u8 = 0b1110_0000;
+const LONG_SEQUENCE_NUMBER: u8 = 0b0000_1000;
+const WITH_LENGTH: u8 = 0b0000_0100;
 
 /// The certificate and key that this process shows to all peers, and the settings of all its handshakes.
 #[derive(Clone)]
@@ -153,10 +163,15 @@ impl Handshake {
         }
     }
 
-    /// Takes one datagram of the peer. Datagrams that make no sense are ignored; an error ends the handshake.
+    /// Takes one datagram of the peer. Datagrams that make no sense are ignored; an error ends the handshake. Once there
+    /// are keys, only what was made with them can end anything.
     pub fn handle(&mut self, now: Instant, datagram: &[u8]) -> Result<(), DtlsError> {
         self.dtls.handle_timeout(now)?;
-        match self.dtls.handle_packet(datagram) {
+        match self.dtls.handle_packet(&datagram[..plaintext_alert_at(datagram)]) {
+            Err(dimpl::Error::SecurityError(error @ SecurityError::FatalAlert { .. })) => {
+                Err(dimpl::Error::SecurityError(error).into())
+            }
+            Err(_) if self.connected => Ok(()),
             // The first datagram of a server was not its ServerHello: it was overtaken, and comes again.
             Err(dimpl::Error::UnexpectedMessage(UnexpectedMessageError::UnrecognizedAutoServerResponse)) => Ok(()),
             result => Ok(result?),
@@ -233,6 +248,38 @@ fn split_keys(material: &[u8], profile: SrtpProfile, role: Role) -> Option<(Mast
     let client = MasterKey::new(suite, client_key, client_salt)?;
     let server = MasterKey::new(suite, server_key, server_salt)?;
     Some(if role == Role::Client { (client, server) } else { (server, client) })
+}
+
+/// Where the first alert in the clear begins, or the length of the datagram. Nobody vouches for such an alert: one forged
+/// packet would end a handshake. RFC 6347 §4.1.2.7: invalid records SHOULD be silently discarded. A peer that gives up
+/// is noticed by its silence.
+fn plaintext_alert_at(datagram: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(len) = datagram.get(at..).and_then(record_len) {
+        if let [ALERT, _, _, 0, 0, ..] = datagram[at..] {
+            return at;
+        }
+        at += len;
+    }
+    datagram.len()
+}
+
+/// The length of the record that `bytes` begin with, as its header says it. Nothing when there is no header.
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    let &kind = bytes.first()?;
+    if kind & UNIFIED_HEADER_MASK != UNIFIED_HEADER {
+        // RFC 6347 §4.1: type, version, epoch and sequence number, then the length.
+        let length = bytes.get(11..RECORD_HEADER_BYTES)?;
+        return Some(RECORD_HEADER_BYTES + usize::from(u16::from_be_bytes([length[0], length[1]])));
+    }
+    // RFC 9147 §4: whoever leaves out the length fills the datagram. We offer no connection ids.
+    let sequence_number_bytes = if kind & LONG_SEQUENCE_NUMBER != 0 { 2 } else { 1 };
+    let head = 1 + sequence_number_bytes;
+    if kind & WITH_LENGTH == 0 {
+        return Some(bytes.len());
+    }
+    let length = bytes.get(head..head + 2)?;
+    Some(head + 2 + usize::from(u16::from_be_bytes([length[0], length[1]])))
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -311,6 +311,51 @@ fn noise_between_the_datagrams_is_ignored() {
     handshake_over(&mut noisy(), &mut noisy());
 }
 
+/// A fatal `handshake_failure` in the clear, as anybody can make it.
+const FORGED_ALERT: [u8; 15] = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40];
+
+#[test]
+fn alerts_in_the_clear_end_nothing() {
+    let forging = || -> Network {
+        Box::new(|packets| {
+            let with_alert = |packet: Vec<u8>| [FORGED_ALERT.to_vec(), [&packet[..], &FORGED_ALERT].concat()];
+            packets.into_iter().flat_map(with_alert).collect()
+        })
+    };
+    handshake_over(&mut forging(), &mut forging());
+    let now = Instant::now();
+    let (mut client, mut server) = (Dtls12Peer::new(Role::Client, now), End::new(&identities().0, Role::Server, now));
+    run(&mut client, &mut server, now, &mut forging(), &mut pass());
+}
+
+#[test]
+fn what_was_not_made_with_the_keys_ends_nothing_once_they_are_there() {
+    let (ours, theirs) = identities();
+    let now = Instant::now();
+    for version in [Version::Dtls12, Version::Dtls13] {
+        let mut server = End::new(&theirs, Role::Server, now);
+        let (keep, sent) = std::sync::mpsc::channel();
+        let mut up: Network = Box::new(move |packets| {
+            packets.iter().for_each(|packet| keep.send(packet.clone()).unwrap());
+            packets
+        });
+        match version {
+            Version::Dtls12 => run(&mut Dtls12Peer::new(Role::Client, now), &mut server, now, &mut up, &mut pass()),
+            Version::Dtls13 => run(&mut End::new(&ours, Role::Client, now), &mut server, now, &mut up, &mut pass()),
+        };
+        server.handle(now, &FORGED_ALERT);
+        for mut datagram in sent.try_iter() {
+            for at in 0..datagram.len().min(40) {
+                datagram[at] ^= 0x55;
+                server.handle(now, &datagram);
+                datagram[at] ^= 0x55;
+            }
+        }
+        server.drain();
+        assert!(!server.closed);
+    }
+}
+
 #[test]
 fn close_reaches_the_other_end() {
     let (ours, theirs) = identities();
