@@ -8,14 +8,19 @@
 //!        +-----------------------------------------------------------------------------+
 //! ```
 //!
+//! One that takes connections and answers nothing is killed, if we are to start it: it cannot be told to hang up, so its
+//! calls are lost already.
+//!
 //! The child gets a process group of its own: neither Ctrl-C in our terminal nor our own death ends it, so calls go on
 //! and the next control plane attaches. An orderly end of ours ends it by the contract's `ShutDown`.
 
 use super::core_loop::Arrival;
-use super::dataplane_link::{Attachment, LinkError, LinkRequest, PumpEnd};
-use super::settings::Settings;
+use super::dataplane_link::{Attachment, LinkError, LinkRequest, Patience, PumpEnd};
+use super::settings::{IoBackend, Settings};
 use crate::core::input::Input;
+use crosspoint_contract::limits::WORKERS_MAX;
 use crosspoint_contract::{DataplaneHello, Generation};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -34,6 +39,8 @@ const START_MAX: Duration = Duration::from_secs(10);
 const START_POLL: Duration = Duration::from_millis(10);
 /// Between the end of the link and the end of its process.
 const EXIT_MAX: Duration = Duration::from_millis(500);
+/// A dataplane that is met with this many silent attempts in a row will not speak any more.
+const MUTES_MAX: u32 = 2;
 /// An orderly end of the dataplane; afterwards a child is killed.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(3);
 
@@ -62,6 +69,7 @@ pub struct Keeper {
     pub plan: Option<ChildPlan>,
     pub settings: Settings,
     pub generation: Generation,
+    pub patience: Patience,
     pub requests: mpsc::Receiver<LinkRequest>,
     pub arrivals: mpsc::Sender<Arrival>,
     pub state: watch::Sender<LinkState>,
@@ -76,21 +84,34 @@ struct Circle {
     attachments: u64,
     was_attached: bool,
     back_off: Duration,
+    /// Attempts to attach in a row that were met with silence.
+    mutes: u32,
+    /// Whether one of other settings was ended. Once is enough: if its successor differs too, we would do it for ever.
+    replaced: bool,
+}
+
+impl Default for Circle {
+    fn default() -> Circle {
+        let back_off = BACK_OFF_MIN;
+        Circle { child: None, attachments: 0, was_attached: false, back_off, mutes: 0, replaced: false }
+    }
 }
 
 impl Keeper {
     /// Runs until it is told to shut down.
     pub async fn run(mut self) {
-        let mut circle = Circle { child: None, attachments: 0, was_attached: false, back_off: BACK_OFF_MIN };
+        let mut circle = Circle::default();
         let told = loop {
-            let asked_to_end = match Attachment::open(&self.socket, self.generation).await {
-                Ok(attachment) if self.must_replace(&attachment) => {
+            let asked_to_end = match Attachment::open(&self.socket, self.generation, self.patience).await {
+                Ok(attachment) if self.must_replace(&circle, &attachment) => {
+                    circle.replaced = true;
                     self.replace(attachment).await;
                     None
                 }
                 Ok(attachment) => {
                     circle.attachments += 1;
                     circle.was_attached = true;
+                    circle.mutes = 0;
                     self.attend(attachment, circle.attachments).await
                 }
                 Err(error) => self.seek(&mut circle, &error).await,
@@ -106,6 +127,9 @@ impl Keeper {
     /// One step towards a dataplane after an attempt to attach has failed.
     async fn seek(&mut self, circle: &mut Circle, error: &LinkError) -> Option<EndTold> {
         let nobody_there = is_nobody_there(error);
+        if let LinkError::Mute { process_id } = error {
+            self.kill_mute(circle, *process_id);
+        }
         let ended = exit_of(circle).await;
         let why = ended.map_or_else(|| format!("cannot reach it: {error}"), |(status, _)| describe(status));
         if circle.was_attached && (ended.is_some() || nobody_there) {
@@ -136,6 +160,26 @@ impl Keeper {
         }
     }
 
+    /// Ends a dataplane of ours that has kept silent twice. Its end shows in the next round.
+    fn kill_mute(&self, circle: &mut Circle, process_id: Option<u32>) {
+        circle.mutes += 1;
+        if self.plan.is_none() || circle.mutes < MUTES_MAX {
+            return;
+        }
+        circle.mutes = 0;
+        let child = circle.child.as_ref().and_then(|(child, _)| child.id());
+        let Some(process_id) = child.or(process_id).filter(|id| *id != std::process::id()) else { return };
+        tracing::error!(
+            kind = "dataplane_killed",
+            process_id,
+            "it does not answer; its calls end, it is started again"
+        );
+        let process = i32::try_from(process_id).ok().and_then(Pid::from_raw);
+        if let Some(Err(error)) = process.map(|process| kill_process(process, Signal::KILL)) {
+            tracing::error!(kind = "dataplane_not_killed", process_id, %error, "end it by hand: kill -9");
+        }
+    }
+
     async fn back_off(&mut self, circle: &mut Circle) -> Option<EndTold> {
         let pause = circle.back_off;
         circle.back_off = (pause * 2).min(BACK_OFF_MAX);
@@ -154,6 +198,9 @@ impl Keeper {
         match ended {
             PumpEnd::ShutDown(told) => Some(told),
             PumpEnd::Lost(error) => {
+                if matches!(error, LinkError::Silent) {
+                    tracing::warn!(kind = "dataplane_silent", "it stopped answering; attaching anew");
+                }
                 tracing::debug!(kind = "dataplane_link_ended", why = %error);
                 let _ = self.arrivals.send(Arrival::Input(Input::DataplaneDetached)).await;
                 None
@@ -162,13 +209,13 @@ impl Keeper {
     }
 
     /// A dataplane of other settings that carries nothing is ended and started anew; one that carries calls is kept.
-    fn must_replace(&self, attachment: &Attachment) -> bool {
+    fn must_replace(&self, circle: &Circle, attachment: &Attachment) -> bool {
         if self.plan.is_none() {
             return false;
         }
         let Some(difference) = difference(&self.settings, &attachment.hello) else { return false };
         let legs = attachment.snapshot.legs.len();
-        if legs > 0 {
+        if legs > 0 || circle.replaced {
             tracing::warn!(kind = "dataplane_differs", %difference, legs, "it stays; it takes the settings when it is started again");
             return false;
         }
@@ -257,10 +304,16 @@ fn is_nobody_there(error: &LinkError) -> bool {
 
 /// What a running dataplane does otherwise than these settings ask.
 fn difference(settings: &Settings, hello: &DataplaneHello) -> Option<String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let wanted = if settings.media_workers == 0 { cores } else { usize::from(settings.media_workers) };
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    let wanted = if settings.media_workers == 0 { cores() } else { usize::from(settings.media_workers) };
     if hello.workers.len() != wanted {
         return Some(format!("it has {} workers, media.workers asks for {wanted}", hello.workers.len()));
+    }
+    let backend = settings.media_backend;
+    if let Some(other) =
+        hello.workers.iter().find(|worker| backend != IoBackend::Auto && worker.backend != backend.name())
+    {
+        return Some(format!("it works with {}, media.backend asks for {}", other.backend, backend.name()));
     }
     let address = settings.media_advertise.unwrap_or(settings.media_listen);
     hello.workers.iter().find_map(|worker| {
@@ -269,4 +322,42 @@ fn difference(settings: &Settings, hello: &DataplaneHello) -> Option<String> {
         let same_port = settings.media_port_base == 0 || worker.addr.port() == port;
         (!same_ip || !same_port).then(|| format!("worker {} is at {}", worker.worker, worker.addr))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::settings::resolve;
+    use crosspoint_contract::{Fingerprint, WorkerHello, WorkerId};
+
+    fn settings(flags: &[(&str, &str)]) -> Settings {
+        let flag = |name: &str| flags.iter().find(|(flag, _)| *flag == name).map(|(_, text)| (*text).to_owned());
+        resolve(None, |_| None, flag).expect("accepted").settings()
+    }
+
+    fn hello(workers: u16, backend: &str) -> DataplaneHello {
+        let worker = |worker| WorkerHello {
+            worker: WorkerId(worker),
+            addr: ([127, 0, 0, 1], 20000 + worker).into(),
+            backend: backend.into(),
+            backend_reason: String::new(),
+            core: None,
+        };
+        DataplaneHello {
+            version: crosspoint_contract::VERSION,
+            generation: Generation(1),
+            process_id: 1,
+            workers: (0..workers).map(worker).collect(),
+            fingerprint: Fingerprint { sha256: [0; 32] },
+        }
+    }
+
+    #[test]
+    fn dataplane_of_other_workers_or_of_another_backend_than_asked_for_differs() {
+        let two = |backend| settings(&[("media-workers", "2"), ("media-backend", backend)]);
+        assert_eq!(difference(&two("auto"), &hello(2, "mmsg")), None);
+        assert_eq!(difference(&two("mmsg"), &hello(2, "mmsg")), None);
+        assert!(difference(&two("uring"), &hello(2, "mmsg")).is_some_and(|why| why.contains("media.backend")));
+        assert!(difference(&two("auto"), &hello(1, "mmsg")).is_some_and(|why| why.contains("media.workers")));
+    }
 }

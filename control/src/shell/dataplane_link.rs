@@ -1,8 +1,8 @@
 //! The wire to the dataplane: one attachment of a Unix socket, speaking the contract's frames.
 //!
 //! Input: [`LinkRequest`]s of the core's loop and the HTTP side. Output: [`Arrival`]s. At most
-//! `COMMANDS_OUTSTANDING_MAX` orders are unanswered at once; further ones wait in the bounded request queue. Who starts
-//! the process at the other end is `dataplane_keeper`'s business.
+//! `COMMANDS_OUTSTANDING_MAX` orders are unanswered at once; further ones wait in the bounded request queue. A peer that
+//! answers nothing any more is noticed. Who starts the process at the other end is `dataplane_keeper`'s business.
 
 use super::core_loop::Arrival;
 use crate::core::input::Input;
@@ -20,13 +20,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 /// Orders that may wait for an attachment that has its fill of unanswered ones.
 pub const REQUESTS_MAX: usize = 32_768;
 
-/// A dataplane that is alive says hello at once; its snapshot may be megabytes.
-const HELLO_MAX: Duration = Duration::from_secs(5);
+/// How long a dataplane may keep us waiting. Far longer than it should ever need: to take one that lives for dead would
+/// cost its calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From connecting to the whole snapshot, which may be megabytes.
+    pub hello_max: Duration,
+    /// How often it is asked something that it can answer at once.
+    pub look_interval: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { hello_max: Duration::from_secs(5), look_interval: Duration::from_secs(2) }
+    }
+}
+
+/// Looks in a row that may go unanswered. Counted in looks, not by the clock, so that a pause of our own process, during
+/// which answers pile up in the socket, is not blamed on the peer.
+const LOOKS_UNANSWERED_MAX: u32 = 5;
 
 /// Numbers of the shell's own commands have this bit; the core's do not.
 const SHELL_COMMAND: u64 = 1 << 63;
@@ -58,8 +75,11 @@ pub enum LinkError {
     Frame(#[from] FrameError),
     #[error("it closed the link")]
     Closed,
-    #[error("it did not say hello within {} s", HELLO_MAX.as_secs())]
-    Mute,
+    /// With the process at the other end of the socket, as the kernel names it.
+    #[error("it takes the connection and says nothing")]
+    Mute { process_id: Option<u32> },
+    #[error("it stopped answering")]
+    Silent,
     #[error(
         "it speaks contract version {theirs}, we speak {VERSION}; start the dataplane of this binary (its process id is {process_id})"
     )]
@@ -75,6 +95,7 @@ pub struct Attachment {
     pub snapshot: Snapshot,
     reader: Reader,
     writer: OwnedWriteHalf,
+    look_interval: Duration,
 }
 
 #[derive(Debug)]
@@ -100,8 +121,10 @@ impl Reader {
 }
 
 impl Attachment {
-    pub async fn open(socket: &Path, generation: Generation) -> Result<Attachment, LinkError> {
-        let (half, mut writer) = UnixStream::connect(socket).await?.into_split();
+    pub async fn open(socket: &Path, generation: Generation, patience: Patience) -> Result<Attachment, LinkError> {
+        let stream = UnixStream::connect(socket).await?;
+        let process_id = stream.peer_cred().ok().and_then(|peer| peer.pid()).and_then(|pid| pid.try_into().ok());
+        let (half, mut writer) = stream.into_split();
         let mut reader = Reader { half, frames: FrameReader::default(), buffer: vec![0; 64 << 10] };
         let hello = ToDataplane::Hello(ControlHello { version: VERSION, generation });
         let greeting = async {
@@ -119,8 +142,9 @@ impl Attachment {
                 }
             }
         };
-        let (hello, snapshot) = timeout(HELLO_MAX, greeting).await.map_err(|_| LinkError::Mute)??;
-        Ok(Attachment { hello, snapshot, reader, writer })
+        let greeted = timeout(patience.hello_max, greeting).await;
+        let (hello, snapshot) = greeted.map_err(|_| LinkError::Mute { process_id })??;
+        Ok(Attachment { hello, snapshot, reader, writer, look_interval: patience.look_interval })
     }
 
     /// Ends a dataplane that we cannot use, and returns when it has closed the link.
@@ -152,13 +176,20 @@ impl Attachment {
         let mut shut_down = None;
         // Written as the socket takes it, so that reading never waits for writing. Bounded by what may be outstanding.
         let mut out = Vec::new();
+        let mut looks = interval_at(Instant::now() + self.look_interval, self.look_interval);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unanswered = 0;
         loop {
             let step = tokio::select! {
+                _ = looks.tick() => {
+                    unanswered += 1;
+                    if unanswered > LOOKS_UNANSWERED_MAX { Err(LinkError::Silent) } else { put(&mut out, own.look()) }
+                }
                 written = self.writer.write(&out), if !out.is_empty() => match written {
                     Ok(bytes) => { out.drain(..bytes); Ok(()) }
                     Err(error) => Err(LinkError::Io(error)),
                 },
-                frame = self.reader.next() => match frame {
+                frame = self.reader.next() => match heard(frame, &mut unanswered) {
                     Ok(ToControl::Answer(answer)) if answer.id.0 & SHELL_COMMAND != 0 => { own.answered(answer); Ok(()) }
                     Ok(ToControl::Answer(answer)) => {
                         match outstanding.checked_sub(1) {
@@ -206,6 +237,12 @@ async fn forward(arrivals: &mpsc::Sender<Arrival>, input: Input) -> Result<(), L
     arrivals.send(Arrival::Input(input)).await.map_err(|_| LinkError::Closed)
 }
 
+/// Whatever it says, it lives.
+fn heard(frame: Result<ToControl, LinkError>, unanswered: &mut u32) -> Result<ToControl, LinkError> {
+    *unanswered = 0;
+    frame
+}
+
 fn put(out: &mut Vec<u8>, order: Order) -> Result<(), LinkError> {
     frame::encode(&ToDataplane::Order(order), out);
     Ok(())
@@ -225,11 +262,20 @@ struct OwnCommands {
 }
 
 impl OwnCommands {
-    fn expect(&mut self, reply: oneshot::Sender<CounterReading>) -> CommandId {
+    fn next_id(&mut self) -> CommandId {
         self.sent += 1;
-        let id = CommandId(SHELL_COMMAND | self.sent);
+        CommandId(SHELL_COMMAND | self.sent)
+    }
+
+    fn expect(&mut self, reply: oneshot::Sender<CounterReading>) -> CommandId {
+        let id = self.next_id();
         self.waiting.insert(id, reply);
         id
+    }
+
+    /// Asks for the sake of an answer.
+    fn look(&mut self) -> Order {
+        Order { id: self.next_id(), command: Command::ReadCounters }
     }
 
     fn answered(&mut self, answer: Answer) {

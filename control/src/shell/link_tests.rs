@@ -1,17 +1,23 @@
 //! The link against a dataplane played by the test over a real Unix socket.
 
 use super::core_loop::Arrival;
-use super::dataplane_link::{Attachment, LinkError, LinkRequest, PumpEnd, TaggedOrder};
+use super::dataplane_keeper::{ChildPlan, Keeper, LinkState};
+use super::dataplane_link::{Attachment, LinkError, LinkRequest, Patience, PumpEnd, TaggedOrder};
+use super::settings::resolve;
 use crate::core::input::Input;
 use crosspoint_contract::{
     Answer, Command, CommandId, DataplaneHello, Done, Event, Fingerprint, FrameReader, Generation, LegId,
     LobbyCounters, Order, Snapshot, ToControl, ToDataplane, VERSION, frame,
 };
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+
+const IMPATIENT: Patience =
+    Patience { hello_max: Duration::from_millis(500), look_interval: Duration::from_millis(50) };
 
 fn hello(version: u32) -> ToControl {
     let fingerprint = Fingerprint { sha256: [7; 32] };
@@ -65,7 +71,7 @@ struct Link {
 async fn link(number: u64) -> Link {
     let (dir, listener) = listener();
     let path = dir.path().join("s");
-    let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1)).await });
+    let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1), IMPATIENT).await });
     let dataplane = Dataplane::accept(&listener, VERSION).await;
     let attachment = opening.await.expect("no panic").expect("attached");
     let (requests, mut received) = mpsc::channel(16);
@@ -143,8 +149,52 @@ async fn answer_that_nobody_asked_for_ends_the_link() {
 async fn dataplane_of_another_contract_version_is_refused_by_name_of_its_process() {
     let (dir, listener) = listener();
     let path = dir.path().join("s");
-    let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1)).await });
+    let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1), IMPATIENT).await });
     let _dataplane = Dataplane::accept(&listener, VERSION + 1).await;
     let error = opening.await.expect("no panic").expect_err("another version").to_string();
     assert!(error.contains("process id is 4"), "{error}");
+}
+
+#[tokio::test]
+async fn dataplane_that_stops_answering_is_noticed_and_one_that_says_anything_is_not() {
+    let mut link = link(1).await;
+    for _ in 0..8 {
+        let ToDataplane::Order(look) = link.dataplane.next().await else { panic!("awaited a look") };
+        assert_eq!(look.command, Command::ReadCounters);
+        link.dataplane.say(&ToControl::Event(Event::Drained)).await;
+        assert!(matches!(link.arriving.recv().await, Some(Arrival::Input(Input::DataplaneSaid(Event::Drained)))));
+    }
+    assert!(matches!(link.pump.await.expect("no panic"), PumpEnd::Lost(LinkError::Silent)));
+}
+
+/// The child only tells that it was started; the test answers at the socket in its place, or does not.
+#[tokio::test]
+async fn child_that_takes_connections_and_says_nothing_is_killed_and_started_again() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (socket, started) = (dir.path().join("s"), dir.path().join("started"));
+    assert!(std::process::Command::new("mkfifo").arg(&started).status().expect("mkfifo").success());
+    let script = format!("echo $$ > {}; exec sleep 600", started.display());
+    let (requests, received) = mpsc::channel(16);
+    let (arrivals, _arriving) = mpsc::channel(16);
+    let keeper = Keeper {
+        socket: socket.clone(),
+        plan: Some(ChildPlan { program: "/bin/sh".into(), arguments: vec!["-c".into(), script] }),
+        settings: resolve(None, |_| None, |_| None).expect("accepted").settings(),
+        generation: Generation(1),
+        patience: IMPATIENT,
+        requests: received,
+        arrivals,
+        state: watch::channel(LinkState::default()).0,
+    };
+    tokio::spawn(keeper.run());
+    let child = async || tokio::fs::read_to_string(&started).await.expect("a process id");
+    let first = child().await;
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let _mute = (listener.accept().await.expect("a connection"), listener.accept().await.expect("another"));
+    drop(listener);
+    std::fs::remove_file(&socket).expect("removed");
+    assert_ne!(child().await, first);
+    let (told, gone) = oneshot::channel();
+    requests.send(LinkRequest::ShutDown(told)).await.expect("open");
+    gone.await.expect("the second child has ended too");
 }

@@ -12,7 +12,7 @@ use super::connections::Connections;
 use super::core_loop::{ARRIVALS_MAX, Arrival, CoreLoop};
 use super::data_dir::{DataDir, random_bytes};
 use super::dataplane_keeper::{ChildPlan, Keeper, LinkState};
-use super::dataplane_link::{LinkRequest, REQUESTS_MAX};
+use super::dataplane_link::{LinkRequest, Patience, REQUESTS_MAX};
 use super::fault::Fault;
 use super::http::App;
 use super::keys::KeyWatch;
@@ -129,6 +129,7 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
         plan: owns_dataplane.then_some(plan),
         settings: settings.clone(),
         generation: Generation(u64::from_le_bytes(random_bytes()?)),
+        patience: Patience::default(),
         requests,
         arrivals: arrivals.clone(),
         state,
