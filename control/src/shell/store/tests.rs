@@ -1,14 +1,14 @@
 //! The store as the server uses it: nothing is lost, nothing is written twice, changes are noticed.
 
 use super::sqlite::SqliteStore;
-use super::writer::{PendingWrites, run_writer};
+use super::writer::{PENDING_BYTES_MAX, PendingWrites, run_writer};
 use super::{Store, StoredKey, StoredKeys, Write};
 use crate::core::keys::Account;
-use crate::core::record::{CallRecord, LiveCall};
+use crate::core::record::{CallRecord, LegRole, LiveCall, LiveLeg};
 use crate::shell::Fault;
 use crate::shell::data_dir::DataDir;
 use crate::shell::keys::KeyWatch;
-use crosspoint_contract::{BridgeId, CallKey, Generation};
+use crosspoint_contract::{BridgeId, CallKey, Generation, LegId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
@@ -165,6 +165,45 @@ async fn disk_that_fails_for_a_while_loses_no_record_and_resurrects_no_call() {
     writer.abort();
     assert_eq!(store.records(10).await.expect("read").len(), 1);
     assert_eq!(store.live_calls().await.expect("read"), []);
+}
+
+#[test]
+fn what_waits_for_a_dead_disk_is_bounded_by_bytes_and_a_record_takes_its_calls_place() {
+    let pending = PendingWrites::default();
+    let sdp = "v".repeat(PENDING_BYTES_MAX / 8);
+    let large = |sid: &str| match live(sid, "client:bob") {
+        Write::Live(mut call) => {
+            call.legs.push(leg(sdp.clone()));
+            Write::Live(call)
+        }
+        record => record,
+    };
+    for i in 0..9 {
+        pending.put(large(&format!("CA{i}")));
+    }
+    assert_eq!((pending.len(), pending.counters.dropped.load(Ordering::Relaxed)), (7, 2));
+    pending.put(large("CA0"));
+    assert_eq!(pending.counters.dropped.load(Ordering::Relaxed), 2, "a newer state of a call that waits has its room");
+    pending.put(record("CA0", "completed", 5));
+    pending.put(large("CA8"));
+    assert_eq!((pending.len(), pending.counters.dropped.load(Ordering::Relaxed)), (8, 2));
+}
+
+fn leg(remote_sdp: String) -> LiveLeg {
+    LiveLeg {
+        leg: LegId(1),
+        call_sid: "CA1".into(),
+        role: LegRole::Caller,
+        identity: "alice".into(),
+        instance: String::new(),
+        remote_sdp,
+        local_sdp: String::new(),
+        ice_restarts: 0,
+        dtls_client: false,
+        key_sid: String::new(),
+        codec: None,
+        reconnect_seconds: 0,
+    }
 }
 
 #[tokio::test]

@@ -1,19 +1,19 @@
 //! The one task that writes: takes everything that is pending, writes it in one transaction, begins again.
 //!
 //! Input: [`PendingWrites::put`], from the core's loop, which never waits. Output: the store. While the store is slow
-//! or fails, writes of one call replace each other, so what waits is bounded by the number of calls; a record that
-//! finds [`PENDING_MAX`] calls waiting is logged and counted instead of kept.
+//! or fails, writes of one call replace each other, so what waits is bounded by the number of calls; a write that finds
+//! [`PENDING_BYTES_MAX`] waiting is counted instead of kept, and a record is logged.
 
 use super::{Store, Write};
+use crate::core::record::{CallRecord, LegRecord, LiveCall, LiveLeg};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Calls whose writes may wait: ten minutes of a dead disk at 150 calls a second, at about 2 KiB each.
-pub const PENDING_MAX: usize = 100_000;
+/// Bytes of writes that may wait: ten minutes of a dead disk at 150 ended calls a second, at about 2 KiB a record.
+pub const PENDING_BYTES_MAX: usize = 192 << 20;
 
 /// Pause after the store refused, doubled up to the most.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -29,10 +29,16 @@ pub struct WriterCounters {
     pub dropped: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Waiting {
+    by_call: HashMap<String, Write>,
+    bytes: usize,
+}
+
 /// What waits to be written: per call the newest.
 #[derive(Debug, Default)]
 pub struct PendingWrites {
-    by_call: Mutex<HashMap<String, Write>>,
+    waiting: Mutex<Waiting>,
     wake: Notify,
     /// Told after each transaction, and when nothing is pending.
     written: Notify,
@@ -42,14 +48,14 @@ pub struct PendingWrites {
 
 impl PendingWrites {
     pub fn put(&self, write: Write) {
-        let mut by_call = self.by_call.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = by_call.len() >= PENDING_MAX;
-        match by_call.entry(write.call_sid().to_owned()) {
-            Entry::Occupied(mut entry) => supersede(entry.get_mut(), write),
-            Entry::Vacant(_) if full => self.drop_and_log(&write),
-            Entry::Vacant(entry) => drop(entry.insert(write)),
+        if let Some(refused) = self.waiting().put(write) {
+            self.drop_and_log(&refused);
         }
         self.wake.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drop_and_log(&self, write: &Write) {
@@ -63,7 +69,7 @@ impl PendingWrites {
 
     /// Calls with a write that is not on disk yet.
     pub fn len(&self) -> usize {
-        self.by_call.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.waiting().by_call.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -82,30 +88,69 @@ impl PendingWrites {
     }
 
     fn take(&self) -> Vec<Write> {
-        let mut by_call = self.by_call.lock().unwrap_or_else(PoisonError::into_inner);
-        self.in_work.store(by_call.len() as u64, Ordering::Release);
-        by_call.drain().map(|(_, write)| write).collect()
+        let mut waiting = self.waiting();
+        self.in_work.store(waiting.by_call.len() as u64, Ordering::Release);
+        std::mem::take(&mut *waiting).by_call.into_values().collect()
     }
 
-    /// After a failure: back, unless something newer came meanwhile.
+    /// After a failure: back, unless something newer came meanwhile. What has waited already is not refused.
     fn put_back(&self, writes: Vec<Write>) {
-        let mut by_call = self.by_call.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         for older in writes {
-            match by_call.entry(older.call_sid().to_owned()) {
-                Entry::Occupied(mut entry) => {
-                    let newer = std::mem::replace(entry.get_mut(), older);
-                    supersede(entry.get_mut(), newer);
-                }
-                Entry::Vacant(entry) => drop(entry.insert(older)),
+            let newer = waiting.remove(older.call_sid());
+            waiting.insert(older);
+            if let Some(newer) = newer {
+                waiting.supersede(newer);
             }
         }
     }
 }
 
-/// The newer live state replaces the older; nothing replaces a record.
-fn supersede(waiting: &mut Write, newer: Write) {
-    if matches!(waiting, Write::Live(_)) {
-        *waiting = newer;
+impl Waiting {
+    /// Gives back what finds no room. A record always replaces its call's live state: it is the smaller of the two.
+    fn put(&mut self, write: Write) -> Option<Write> {
+        let frees = self.by_call.get(write.call_sid()).map_or(0, bytes);
+        let is_full = self.bytes - frees + bytes(&write) > PENDING_BYTES_MAX;
+        if is_full && (frees == 0 || matches!(write, Write::Live(_))) {
+            return Some(write);
+        }
+        self.supersede(write);
+        None
+    }
+
+    /// The newer live state replaces the older; nothing replaces a record.
+    fn supersede(&mut self, newer: Write) {
+        if !matches!(self.by_call.get(newer.call_sid()), Some(Write::Record(_))) {
+            self.remove(newer.call_sid());
+            self.insert(newer);
+        }
+    }
+
+    fn insert(&mut self, write: Write) {
+        self.bytes += bytes(&write);
+        self.by_call.insert(write.call_sid().to_owned(), write);
+    }
+
+    fn remove(&mut self, call_sid: &str) -> Option<Write> {
+        let write = self.by_call.remove(call_sid)?;
+        self.bytes -= bytes(&write);
+        Some(write)
+    }
+}
+
+/// About what it holds in memory: the structs, and the texts that clients can make long.
+fn bytes(write: &Write) -> usize {
+    const LEG_TEXTS: usize = 256;
+    match write {
+        Write::Live(call) => {
+            let leg = |leg: &LiveLeg| leg.remote_sdp.len() + leg.local_sdp.len() + leg.identity.len() + LEG_TEXTS;
+            size_of::<LiveCall>() + call.from.len() + call.to.len() + call.legs.iter().map(leg).sum::<usize>()
+        }
+        Write::Record(record) => {
+            let leg = |leg: &LegRecord| leg.identity.len() + size_of::<LegRecord>() + LEG_TEXTS;
+            let texts = record.from.len() + record.to.len() + record.path.iter().map(String::len).sum::<usize>();
+            size_of::<CallRecord>() + texts + record.legs.iter().map(leg).sum::<usize>()
+        }
     }
 }
 
