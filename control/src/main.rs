@@ -27,7 +27,7 @@ fn run() -> Result<(), String> {
         Invocation::Serve(effective) => cli::serve(&effective).map_err(told),
         Invocation::Short(command) => command.run().map_err(told),
         Invocation::Dataplane(request) => {
-            cli::start_log(&request);
+            let _log = cli::start_log(&request);
             crosspoint_dataplane::run(dataplane_config(*request)?).map_err(|fault| fault.to_string())
         }
     }

@@ -18,6 +18,7 @@ pub fn print(settings: &Settings, reachable: &Reachable, link: LinkState) {
 
 fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String {
     let mut out = String::new();
+    let command = command();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<11} {value}");
     };
@@ -26,7 +27,7 @@ fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String 
     let base = plain.clone().or(tls.clone()).unwrap_or_default();
     line("softphone", format!("{base}/   (open it twice, sign in as two names, call)"));
     line("sdk", format!("{base}/sdk/crosspoint.js   documentation: {base}/docs"));
-    line("token", format!("crosspoint token --identity alice{}", data_dir_flag(settings)));
+    line("token", format!("{command} token --identity alice{}", data_dir_flag(settings)));
     if let Some(address) = reachable.plain {
         line("signal", format!("ws://{address}/signal"));
     }
@@ -53,20 +54,30 @@ fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String 
         ),
     }
     line("data", settings.data_dir.display().to_string());
-    line("watch", format!("{base}/healthz   {base}/metrics   crosspoint calls{}", data_dir_flag(settings)));
+    let figures = reachable.metrics.map_or_else(|| base.clone(), |address| format!("http://{address}"));
+    line("watch", format!("{figures}/healthz   {figures}/metrics   {command} calls{}", data_dir_flag(settings)));
     if settings.dev {
         line("dev mode", format!("account {DEV_ACCOUNT_SID}; placeholder keys, loopback only"));
     }
     format!("crosspoint {} is ready (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Which io backend, and why; the reason often names it already.
+/// Which io backend, and why. The reason may begin with the backend's name, even more than once.
 fn picked(worker: &WorkerHello) -> String {
-    if worker.backend_reason.starts_with(&worker.backend) {
-        worker.backend_reason.clone()
-    } else {
-        format!("{}: {}", worker.backend, worker.backend_reason)
+    let named = format!("{}:", worker.backend);
+    let mut why = worker.backend_reason.trim();
+    while let Some(rest) = why.strip_prefix(&named) {
+        why = rest.trim_start();
     }
+    format!("{named} {why}")
+}
+
+/// How to start our own program from here: one that was built in a checkout is in no search path.
+fn command() -> String {
+    let here = std::env::current_dir().ok();
+    let built = std::env::current_exe().ok().filter(|path| path.ancestors().any(|dir| dir.ends_with("target")));
+    let relative = built.as_ref().zip(here).and_then(|(path, here)| path.strip_prefix(here).ok());
+    relative.map_or_else(|| "crosspoint".to_owned(), |path| path.display().to_string())
 }
 
 /// Commands find another data directory only if they are told.
@@ -84,5 +95,29 @@ fn certificate_hint(settings: &Settings) -> String {
             format!("   (self-made certificate: {})", tls::kept_at(&settings.data_dir).display())
         }
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crosspoint_contract::WorkerId;
+
+    #[test]
+    fn backend_is_named_once_however_its_reason_begins() {
+        for reason in [
+            "kernel 6.8 has all it needs",
+            "uring: kernel 6.8 has all it needs",
+            "uring: uring: kernel 6.8 has all it needs",
+        ] {
+            let worker = WorkerHello {
+                worker: WorkerId(0),
+                core: None,
+                addr: ([127, 0, 0, 1], 1).into(),
+                backend: "uring".into(),
+                backend_reason: reason.into(),
+            };
+            assert_eq!(picked(&worker), "uring: kernel 6.8 has all it needs");
+        }
     }
 }

@@ -5,9 +5,10 @@
 //! It never waits for any of them: a slow session is closed, a full link answers `Busy`, a slow disk is coalesced.
 
 use super::dataplane_link::{LinkRequest, TaggedOrder};
+use super::log;
 use super::store::{PendingWrites, Write};
 use crate::core::Core;
-use crate::core::effect::{Effect, Level, Note};
+use crate::core::effect::Effect;
 use crate::core::input::{Input, Now, SessionId};
 use crate::core::metrics::{Counters, Gauges};
 use crosspoint_contract::{Answer, Refused, WorkerId};
@@ -153,7 +154,7 @@ impl CoreLoop {
             }
             Effect::SaveCall(call) => self.pending.put(Write::Live(call)),
             Effect::WriteRecord(record) => self.pending.put(Write::Record(record)),
-            Effect::Note(note) => log(&note),
+            Effect::Note(note) => log::note(&note),
         }
     }
 
@@ -194,26 +195,4 @@ fn millis(duration: Duration) -> u64 {
 
 pub fn unix_ms() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn log(note: &Note) {
-    let fields = Fields(&note.fields);
-    match note.level {
-        Level::Debug => tracing::debug!(kind = note.kind, "{fields}"),
-        Level::Info => tracing::info!(kind = note.kind, "{fields}"),
-        Level::Warn => tracing::warn!(kind = note.kind, "{fields}"),
-    }
-}
-
-/// Key and value pairs on one line. Values come from peers, so they are quoted and escaped.
-struct Fields<'a>(&'a [(&'static str, String)]);
-
-impl std::fmt::Display for Fields<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, (key, value)) in self.0.iter().enumerate() {
-            let space = if i == 0 { "" } else { " " };
-            write!(f, "{space}{key}={value:?}")?;
-        }
-        Ok(())
-    }
 }

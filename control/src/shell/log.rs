@@ -1,16 +1,33 @@
 //! Log lines on standard error, as text or JSON. Nothing here logs per packet, and no field carries a secret or token.
+//!
+//! Lines are written by a thread of their own, over a bounded queue: a terminal that is stopped or a full disk must not
+//! hold the core or a worker. What finds the queue full is dropped and counted.
 
 use super::settings::LogFormat;
-use std::io::{IsTerminal, stderr};
+use crate::core::effect::{Level, Note};
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::OnceLock;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+/// Lines that may wait: some megabytes.
+const LINES_MAX: usize = 16_384;
+
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Writes what waits when it is dropped, at the end of the process.
+#[must_use]
+pub struct Log(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
+
 /// Takes effect once per process. A filter that does not parse is replaced by `info`, and said so.
-pub fn start(level: &str, format: LogFormat) {
+pub fn start(level: &str, format: LogFormat) -> Log {
     let (filter, bad) = match EnvFilter::try_new(level) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    let (writer, log) = queue(stderr());
+    let _ = DROPPED.set(writer.error_counter());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     // A second start in one process (tests) keeps the first.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
@@ -18,5 +35,149 @@ pub fn start(level: &str, format: LogFormat) {
     };
     if let Some(error) = bad {
         tracing::warn!(kind = "log_level_unreadable", level, %error, "log.level does not parse; using info");
+    }
+    log
+}
+
+fn queue(sink: impl Write + Send + 'static) -> (NonBlocking, Log) {
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("log");
+    let (writer, guard) = builder.finish(sink);
+    (writer, Log(guard))
+}
+
+/// Lines that found the queue full since start.
+pub fn lines_dropped() -> u64 {
+    DROPPED.get().map_or(0, |dropped| dropped.dropped_lines() as u64)
+}
+
+/// A line of the core. `tracing` must know field names when it is compiled; a field that is not in this list is still
+/// logged, in the message.
+macro_rules! note {
+    ($level:ident, $note:expr, $($name:literal),+) => {
+        tracing::$level!(kind = $note.kind, $($name = value($note, $name),)+ "{}", Rest($note, &[$($name),+]))
+    };
+}
+
+macro_rules! note_fields {
+    ($level:ident, $note:expr) => {
+        note!(
+            $level,
+            $note,
+            "account",
+            "by",
+            "call_sid",
+            "calls",
+            "callsid",
+            "code",
+            "from",
+            "identity",
+            "leg",
+            "legs",
+            "order",
+            "process_id",
+            "reason",
+            "remote",
+            "session",
+            "silent_ms",
+            "to",
+            "type",
+            "wait_ms",
+            "was",
+            "why",
+            "worker",
+            "workers"
+        )
+    };
+}
+
+pub fn note(note: &Note) {
+    match note.level {
+        Level::Debug => note_fields!(debug, note),
+        Level::Info => note_fields!(info, note),
+        Level::Warn => note_fields!(warn, note),
+    }
+}
+
+fn value<'a>(note: &'a Note, name: &str) -> Option<&'a str> {
+    note.fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+}
+
+/// The fields of a note that are not named. Values come from peers, so they are quoted and escaped.
+struct Rest<'a>(&'a Note, &'a [&'static str]);
+
+impl std::fmt::Display for Rest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Rest(note, named) = self;
+        let rest = note.fields.iter().filter(|(key, _)| !named.contains(key));
+        rest.enumerate().try_for_each(|(i, (key, value))| {
+            let space = if i == 0 { "" } else { " " };
+            write!(f, "{space}{key}={value:?}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::io;
+    use std::sync::{Arc, Mutex, mpsc};
+
+    /// Takes nothing until it is let go.
+    struct Stuck(mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn sink_that_is_stuck_holds_nobody_and_what_is_lost_is_counted() {
+        let (let_go, held) = mpsc::channel();
+        let (writer, log) = queue(Stuck(held));
+        let dropped = writer.error_counter();
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        tracing::subscriber::with_default(subscriber, || (0..LINES_MAX + 10).for_each(|i| tracing::info!(i)));
+        assert!((8..=10).contains(&dropped.dropped_lines()), "{}", dropped.dropped_lines());
+        drop(let_go);
+        drop(log);
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("whole").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn fields_of_a_note_are_fields_of_the_json_line() {
+        let lines = Lines::default();
+        let sink = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || sink.clone()).finish();
+        let fields =
+            vec![("call_sid", "CA1".to_owned()), ("type", "a \"quoted\" one".into()), ("unheard_of", "x".into())];
+        let line = Note { level: Level::Info, kind: "call_started", fields };
+        tracing::subscriber::with_default(subscriber, || note(&line));
+        let line: Value = serde_json::from_slice(&lines.0.lock().expect("whole")).expect("one JSON object");
+        assert_eq!(line["kind"], "call_started");
+        assert_eq!(line["call_sid"], "CA1");
+        assert_eq!(line["type"], json!("a \"quoted\" one"));
+        assert_eq!(line["message"], "unheard_of=\"x\"");
+        assert_eq!(line.get("why"), None);
     }
 }

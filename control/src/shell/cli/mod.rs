@@ -13,8 +13,9 @@ pub use layers::DataplaneRequest;
 
 use super::Fault;
 use super::dataplane_keeper::ChildPlan;
+use super::log::{self, Log};
+use super::server;
 use super::settings::Effective;
-use super::{log, server};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -116,20 +117,20 @@ pub fn parse() -> Result<Invocation, Fault> {
 /// Serves until a signal ends it.
 pub fn serve(effective: &Effective) -> Result<(), Fault> {
     let settings = effective.settings();
-    log::start(&settings.log_level, settings.log_format);
+    let _log = log::start(&settings.log_level, settings.log_format);
     let program = std::env::current_exe().map_err(|source| Fault::SpawnDataplane { source })?;
     let plan = ChildPlan { program, arguments: layers::child_arguments(effective) };
     runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(server::serve(effective, plan))
 }
 
 /// Starts the log of a dataplane process, which has the same settings for it.
-pub fn start_log(request: &DataplaneRequest) {
-    log::start(&request.settings.log_level, request.settings.log_format);
+pub fn start_log(request: &DataplaneRequest) -> Log {
+    log::start(&request.settings.log_level, request.settings.log_format)
 }
 
 impl ShortCommand {
     pub fn run(self) -> Result<(), Fault> {
-        log::start("warn", self.effective.settings().log_format);
+        let _log = log::start("warn", self.effective.settings().log_format);
         let work = async {
             match self.command {
                 Command::Token(arguments) => token::run(&self.effective, *arguments).await,

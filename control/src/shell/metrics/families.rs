@@ -82,6 +82,11 @@ fn shell_families(scrape: &Scrape) -> Vec<Family> {
             scrape.connections_refused,
             "TCP connections refused for limits.connections_per_address_max or limits.sessions_max",
         ),
+        counter(
+            "crosspoint_log_lines_dropped",
+            scrape.log_lines_dropped,
+            "Log lines given up because standard error did not take them",
+        ),
     ]
 }
 
