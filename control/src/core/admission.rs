@@ -41,9 +41,7 @@ pub fn admit(
 
 fn check_sizes(invite: &Invite, config: &CoreConfig) -> Result<(), Refusal> {
     let limits = &config.limits;
-    let fits = invite.sdp.len() <= limits.sdp_bytes_max
-        && invite.twilio.params.len() <= limits.params_bytes_max
-        && invite.callsid.len() <= super::limits::NAME_BYTES_MAX;
+    let fits = invite.sdp.len() <= limits.sdp_bytes_max && invite.twilio.params.len() <= limits.params_bytes_max;
     if fits { Ok(()) } else { Err(Refusal::ParameterTooLong) }
 }
 

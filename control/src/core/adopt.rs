@@ -41,6 +41,8 @@ impl Core {
                 self.bury(turn, live, Ending::Interrupted.end(turn.now.unix_ms));
             }
         }
+        // Keys may have fallen while nobody was there to notice.
+        self.end_fallen_legs(turn);
     }
 
     fn adopt(&mut self, turn: &mut Turn, live: LiveCall) {
@@ -58,7 +60,7 @@ impl Core {
             self.timers.set(Timer::Reconnect(leg.id), turn.now.monotonic_ms + grace_ms);
         }
         let lost = self.dataplane.is_some_and(|generation| generation != call.dataplane);
-        self.calls.insert(key, call);
+        self.hold_call(call);
         self.reindex(key);
         if lost {
             self.end_lost(turn, |call| call.key == key);
@@ -77,7 +79,7 @@ impl Core {
             self.orders.give(Command::CloseLeg { leg: leg.id }, purpose, turn);
             self.tell_later(turn, leg.sid.clone(), None);
         }
-        self.calls.insert(key, call);
+        self.hold_call(call);
         self.timers.set(Timer::Reports(key), turn.now.monotonic_ms + REPORTS_MS_MAX);
     }
 
@@ -219,8 +221,9 @@ impl Core {
     fn recognise(&mut self, turn: &mut Turn, leg: LegId, snapshot: &LegSnapshot) {
         let Some(entry) = self.leg_mut(leg) else { return };
         entry.local = Some(snapshot.local.clone());
-        entry.connected = snapshot.state == MediaState::Connected;
         entry.report = Some(snapshot.report.clone());
+        self.set_connected(leg, snapshot.state == MediaState::Connected);
+        let Some(entry) = self.leg_mut(leg) else { return };
         // Its client came back before the dataplane did.
         if entry.awaits_answer && entry.state == LegState::Up {
             self.send_answer(turn, leg);

@@ -119,6 +119,10 @@ impl Core {
         self.note_path(key);
         // The caller holds a token as soon as it is answered: whoever comes after us must know the call by then.
         self.save(turn, key);
+        for leg in [caller, callee] {
+            let connected = self.leg(leg).is_some_and(|entry| entry.connected);
+            self.set_connected(leg, connected);
+        }
         for command in commands {
             self.orders.give(command, Purpose::Join(key), turn);
         }
@@ -132,6 +136,7 @@ impl Core {
             return;
         }
         call.answered_unix_ms = Some(turn.now.unix_ms);
+        self.calls_answered += 1;
         let legs: Vec<_> = call.legs.iter().map(|leg| leg.id).collect();
         for leg in &mut call.legs {
             leg.advance(LegEvent::Joined);

@@ -327,14 +327,16 @@ impl Leg {
     }
 
     fn to_live(&self) -> LiveLeg {
+        // Only a leg that can be resumed is described anew; eleven that ring would be a large write for nothing.
+        let kept = |sdp: &String| if self.is_established() { sdp.clone() } else { String::new() };
         LiveLeg {
             leg: self.id,
             call_sid: self.sid.clone(),
             role: self.role,
             identity: self.identity.clone(),
             instance: self.instance.clone(),
-            remote_sdp: self.remote_sdp.clone(),
-            local_sdp: self.local_sdp.clone(),
+            remote_sdp: kept(&self.remote_sdp),
+            local_sdp: kept(&self.local_sdp),
             ice_restarts: self.ice_restarts,
             dtls_client: self.dtls_role == DtlsRole::Client,
             key_sid: self.key_sid.clone(),

@@ -115,9 +115,7 @@ impl Core {
     pub(super) fn dataplane_said(&mut self, turn: &mut Turn, event: Event) {
         match event {
             Event::LegConnected { leg, remote_addr, .. } => {
-                if let Some(entry) = self.leg_mut(leg) {
-                    entry.connected = true;
-                }
+                self.set_connected(leg, true);
                 turn.note(Level::Debug, "leg_connected", &[("leg", &leg), ("remote", &remote_addr)]);
             }
             Event::LegReported { leg, report } => {
@@ -164,10 +162,14 @@ impl Core {
         }
     }
 
-    fn cancel_branch_and_go_on(&mut self, turn: &mut Turn, key: crosspoint_contract::CallKey, leg: LegId) {
-        self.cancel_branch(turn, key, leg);
-        if self.calls.get(&key).is_some_and(|call| call.branches().next().is_none()) {
-            self.end_call(turn, key, Ending::NoAnswer);
+    /// Whether media of a leg flows; until it does, its ICE and DTLS are under way.
+    pub(super) fn set_connected(&mut self, leg: LegId, connected: bool) {
+        let Some(entry) = self.leg_mut(leg) else { return };
+        entry.connected = connected;
+        if entry.is_established() && !connected {
+            self.handshakes.insert(leg);
+        } else {
+            self.handshakes.remove(&leg);
         }
     }
 }

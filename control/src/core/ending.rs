@@ -25,7 +25,9 @@
 
 use super::Core;
 use super::call::{Call, CallEvent, Leg, LegEvent, LegState};
+use super::clients::ClientName;
 use super::effect::{Effect, Level};
+use super::input::SessionId;
 use super::limits::REPORTS_MS_MAX;
 use super::message::ToClient;
 use super::orders::Purpose;
@@ -147,6 +149,21 @@ impl Ending {
     }
 }
 
+/// Under which a leg can be found.
+struct Names {
+    leg: LegId,
+    sid: String,
+    client: ClientName,
+    session: Option<SessionId>,
+}
+
+impl Names {
+    fn of(leg: &Leg, account_sid: &str) -> Names {
+        let client = ClientName::new(account_sid, &leg.identity);
+        Names { leg: leg.id, sid: leg.sid.clone(), client, session: leg.session }
+    }
+}
+
 impl Core {
     /// Ends a call, whatever state it is in; ending it again does nothing.
     pub(super) fn end_call(&mut self, turn: &mut Turn, key: CallKey, ending: Ending) {
@@ -191,19 +208,22 @@ impl Core {
         self.timers.cancel(Timer::Ring(key));
         self.timers.cancel(Timer::CallEnds(key));
         let Some(call) = self.calls.get_mut(&key) else { return };
+        let account_sid = call.account_sid.clone();
         let mut legs = Vec::new();
         for leg in &mut call.legs {
             leg.advance(LegEvent::Closed);
-            legs.push((leg.id, leg.sid.clone(), leg.session.take(), leg.ordered));
+            legs.push((Names::of(leg, &account_sid), leg.ordered));
+            leg.session = None;
         }
-        call.closing = legs.iter().filter(|(.., ordered)| *ordered).map(|(id, ..)| *id).collect();
+        call.closing = legs.iter().filter(|(_, ordered)| *ordered).map(|(names, _)| names.leg).collect();
         if self.reports_are_due(key)
             && let Some(call) = self.calls.get(&key)
         {
             turn.effects.push(Effect::SaveCall(Box::new(call.to_live())));
         }
-        for (leg, sid, session, ordered) in legs {
-            self.release(leg, &sid, session);
+        for (names, ordered) in legs {
+            let leg = names.leg;
+            self.release(names);
             if ordered {
                 let purpose = Purpose::Close { call: key, leg };
                 self.orders.give(Command::CloseLeg { leg }, purpose, turn);
@@ -213,9 +233,11 @@ impl Core {
     }
 
     /// The names of a leg lose their meaning, its timers stop.
-    pub(super) fn release(&mut self, leg: LegId, sid: &str, session: Option<super::input::SessionId>) {
-        self.sids.remove(sid);
+    fn release(&mut self, Names { leg, sid, client, session }: Names) {
+        self.sids.remove(&sid);
         self.legs.remove(&leg);
+        self.handshakes.remove(&leg);
+        self.clients.remove_leg(&client, leg);
         self.timers.cancel(Timer::Reconnect(leg));
         self.timers.cancel(Timer::MediaGone(leg));
         if let Some(session) = session.and_then(|s| self.sessions.get_mut(&s)) {
@@ -248,6 +270,7 @@ impl Core {
     pub(super) fn write_record(&mut self, turn: &mut Turn, key: CallKey) {
         self.timers.cancel(Timer::Reports(key));
         let Some(mut call) = self.calls.remove(&key) else { return };
+        self.calls_answered -= usize::from(call.is_answered());
         let Some(end) = call.end.take() else { return };
         turn.effects.push(Effect::WriteRecord(Box::new(call.to_record(end))));
     }
@@ -271,7 +294,8 @@ impl Core {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let Some(index) = call.legs.iter().position(|l| l.id == leg) else { return };
         let branch = call.legs.remove(index);
-        self.release(branch.id, &branch.sid, branch.session);
+        let names = Names::of(&branch, &call.account_sid);
+        self.release(names);
         if branch.ordered {
             self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
         }
@@ -279,13 +303,23 @@ impl Core {
 
     /// As `close_branch`, and its client stops ringing.
     pub(super) fn cancel_branch(&mut self, turn: &mut Turn, key: CallKey, leg: LegId) {
+        self.stop_ringing(turn, key, leg);
+        self.close_branch(turn, key, leg);
+    }
+
+    /// As `drop_branch`, and its client stops ringing.
+    pub(super) fn cancel_branch_and_go_on(&mut self, turn: &mut Turn, key: CallKey, leg: LegId) {
+        self.stop_ringing(turn, key, leg);
+        self.drop_branch(turn, leg, None);
+    }
+
+    fn stop_ringing(&mut self, turn: &mut Turn, key: CallKey, leg: LegId) {
         let branch = self.calls.get(&key).and_then(|call| call.leg(leg));
         if let Some((session, LegState::Waiting, callsid)) =
             branch.and_then(|b| Some((b.session?, b.state, b.sid.clone())))
         {
             turn.send(session, &ToClient::Cancel { callsid });
         }
-        self.close_branch(turn, key, leg);
     }
 
     /// A leg's client has no socket any more.

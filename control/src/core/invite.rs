@@ -42,8 +42,11 @@ impl Core {
     fn check_invite(&self, turn: &Turn, session: SessionId, invite: &Invite) -> Result<Admitted, Refusal> {
         let entry = self.sessions.get(&session).ok_or(Refusal::NotListening)?;
         let grant = entry.grant()?;
-        let calls = self.calls_of(&grant.account_sid, &grant.identity);
+        let calls = self.calls_of(grant);
         let admitted = admission::admit(invite, grant, calls, &self.config, turn.now.unix_ms)?;
+        if self.closing {
+            return Err(Refusal::ShuttingDown);
+        }
         if !matches!(admitted.destination, Destination::Client(_)) {
             return Err(Refusal::DestinationKindUnserved);
         }
@@ -55,21 +58,21 @@ impl Core {
     }
 
     /// Calls that a client takes part in; instances that only ring do not count.
-    fn calls_of(&self, account_sid: &str, identity: &str) -> usize {
-        let takes_part = |leg: &&Leg| leg.identity == identity && (leg.role == LegRole::Caller || leg.is_established());
-        let calls = self.calls.values().filter(|c| c.account_sid == account_sid && c.state != CallState::Ended);
-        calls.flat_map(|call| &call.legs).filter(takes_part).count()
+    fn calls_of(&self, grant: &Grant) -> usize {
+        let takes_part = |leg: &&Leg| leg.role == LegRole::Caller || leg.is_established();
+        self.clients.legs_of(&grant.client()).filter_map(|leg| self.leg(leg)).filter(takes_part).count()
     }
 
     /// Stock clients end a call on `hangup` with an error; `error` alone would leave it connecting.
     pub(super) fn refuse_invite(&mut self, turn: &mut Turn, session: SessionId, callsid: &str, refusal: Refusal) {
         self.count(refusal);
-        let identity = self.sessions.get(&session).and_then(Session::bearer).map(|g| g.identity.clone());
-        turn.note(
-            Level::Info,
-            "invite_refused",
-            &[("why", &refusal.name()), ("identity", &identity.unwrap_or_default()), ("callsid", &callsid)],
-        );
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        if entry.may_note_refusal(turn.now.monotonic_ms) {
+            let identity = entry.bearer().map(|grant| grant.identity.as_str()).unwrap_or_default();
+            let fields: [(_, &dyn std::fmt::Display); 3] =
+                [("why", &refusal.name()), ("identity", &identity), ("callsid", &callsid)];
+            turn.note(Level::Info, "invite_refused", &fields);
+        }
         turn.send(session, &ToClient::HangUp { callsid: callsid.to_owned(), refusal: Some(refusal) });
     }
 
@@ -78,7 +81,7 @@ impl Core {
         let key = call.key;
         turn.note(Level::Info, "call_started", &[("call_sid", &call.sid), ("from", &call.from), ("to", &call.to)]);
         self.counters.calls_started += 1;
-        self.calls.insert(key, call);
+        self.hold_call(call);
         self.reindex(key);
         let ending = self.find_branches(turn, key).err();
         if let Some(ending) = ending {
@@ -202,7 +205,7 @@ impl Core {
         if !grant.incoming {
             return Err(Refusal::NoIncomingGrant);
         }
-        let calls = self.calls_of(&grant.account_sid, &grant.identity);
+        let calls = self.calls_of(grant);
         if calls < admission::calls_max(grant, &self.config) { Ok(()) } else { Err(Refusal::TooManyCalls) }
     }
 

@@ -1,5 +1,6 @@
 //! Accounts and the keys that may sign tokens for them, as loaded from the store.
 
+use jsonwebtoken::DecodingKey;
 use std::collections::HashMap;
 use zeroize::Zeroizing;
 
@@ -32,9 +33,39 @@ pub enum KeyMaterial {
     Hs256(Zeroizing<Vec<u8>>),
     Hs384(Zeroizing<Vec<u8>>),
     Hs512(Zeroizing<Vec<u8>>),
-    /// Public key in PEM (SubjectPublicKeyInfo).
-    Es256(String),
-    EdDsa(String),
+    Es256(PublicKey),
+    EdDsa(PublicKey),
+}
+
+/// A public key, parsed when the table is made: parsing it costs more than a check of a forged token should.
+#[derive(Clone)]
+pub struct PublicKey(Option<DecodingKey>);
+
+impl PublicKey {
+    /// `None` if the PEM could not be read; such a key verifies nothing.
+    pub fn decoding_key(&self) -> Option<&DecodingKey> {
+        self.0.as_ref()
+    }
+}
+
+impl KeyMaterial {
+    /// From PEM (SubjectPublicKeyInfo) of a P-256 key.
+    pub fn es256(pem: &str) -> KeyMaterial {
+        KeyMaterial::Es256(PublicKey(DecodingKey::from_ec_pem(pem.as_bytes()).ok()))
+    }
+
+    /// From PEM (SubjectPublicKeyInfo) of an Ed25519 key.
+    pub fn eddsa(pem: &str) -> KeyMaterial {
+        KeyMaterial::EdDsa(PublicKey(DecodingKey::from_ed_pem(pem.as_bytes()).ok()))
+    }
+
+    /// It can verify nothing, because its public key cannot be read.
+    pub fn is_unusable(&self) -> bool {
+        match self {
+            KeyMaterial::Hs256(_) | KeyMaterial::Hs384(_) | KeyMaterial::Hs512(_) => false,
+            KeyMaterial::Es256(public) | KeyMaterial::EdDsa(public) => public.0.is_none(),
+        }
+    }
 }
 
 impl std::fmt::Debug for KeyMaterial {

@@ -65,6 +65,16 @@ pub const CONTENT_BYTES_MAX: usize = 10 << 10;
 /// Bytes of any name a client chooses: call ids, instances, message types.
 pub const NAME_BYTES_MAX: usize = 128;
 
+/// Characters of a value in the log. Some are a client's words; a longer one says no more.
+pub const NOTE_VALUE_CHARS_MAX: usize = 256;
+
+/// Refusals of one session that are logged in [`REFUSALS_NOTED_MS`]: enough to see what it tries.
+pub const REFUSALS_NOTED_MAX: u32 = 10;
+pub const REFUSALS_NOTED_MS: u64 = 60_000;
+
+/// Tokens that one session may have refused in a row. A client with a wrong clock or secret does not get better.
+pub const LISTENS_REFUSED_MAX: u32 = 5;
+
 /// A sealed bridge token serves as long as the longest-lived access token.
 pub const BRIDGE_TOKEN_LIFE_MS: u64 = 24 * 3_600_000;
 

@@ -1,8 +1,9 @@
 //! Sessions: sockets open, show tokens, register for calls, renew, expire, close.
 
+use super::Core;
 use super::effect::Level;
 use super::input::SessionId;
-use super::limits::{NAME_BYTES_MAX, RECONNECT_SECONDS_BOUND, ROUTE_LIFE_MS, ROUTE_RENEW_MS};
+use super::limits::{LISTENS_REFUSED_MAX, NAME_BYTES_MAX, RECONNECT_SECONDS_BOUND, ROUTE_LIFE_MS, ROUTE_RENEW_MS};
 use super::message::{Listen, Register, ToClient};
 use super::refusal::Refusal;
 use super::route::{Route, RouteKey, RouteState};
@@ -10,7 +11,6 @@ use super::session::{Session, Standing};
 use super::timers::Timer;
 use super::token::{self, Grant};
 use super::turn::Turn;
-use super::{Core, ending::Ending};
 use std::net::SocketAddr;
 
 /// RFC 6455 §7.4.1 and its registry.
@@ -20,6 +20,10 @@ pub const CLOSE_TRY_LATER: u16 = 1013;
 
 impl Core {
     pub(super) fn session_opened(&mut self, turn: &mut Turn, session: SessionId, remote: SocketAddr) {
+        if self.closing {
+            self.count(Refusal::ShuttingDown);
+            return turn.close(session, CLOSE_GOING_AWAY, "the server is shutting down");
+        }
         if self.sessions.len() >= self.config.limits.sessions_max {
             self.count(Refusal::Overloaded);
             turn.close(session, CLOSE_TRY_LATER, "as many connections as allowed are open");
@@ -34,7 +38,10 @@ impl Core {
     pub(super) fn listen(&mut self, turn: &mut Turn, session: SessionId, listen: Listen) {
         match self.check_listen(turn, session, &listen) {
             Ok(grant) => self.listening(turn, session, listen, grant),
-            Err(refusal) => self.refuse_listen(turn, session, refusal),
+            Err(refusal) => {
+                self.refuse_listen(turn, session, refusal);
+                self.count_refused_listen(turn, session);
+            }
         }
     }
 
@@ -47,23 +54,47 @@ impl Core {
                 Err(Refusal::TokenIdentity)
             }
             Some(_) => Ok(grant),
-            None if self.sessions_of(&grant) >= self.config.limits.sessions_per_identity_max => {
+            None if self.clients.sessions_of(&grant.client()) >= self.config.limits.sessions_per_identity_max => {
                 Err(Refusal::TooManySessions)
             }
             None => Ok(grant),
         }
     }
 
-    fn sessions_of(&self, grant: &Grant) -> usize {
-        let same = |b: &Grant| b.identity == grant.identity && b.account_sid == grant.account_sid;
-        self.sessions.values().filter_map(Session::bearer).filter(|b| same(b)).count()
+    pub(super) fn refuse_listen(&mut self, turn: &mut Turn, session: SessionId, refusal: Refusal) {
+        self.count(refusal);
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        if entry.may_note_refusal(turn.now.monotonic_ms) {
+            turn.note(Level::Info, "token_refused", &[("why", &refusal.name()), ("remote", &entry.remote)]);
+        }
+        turn.send(session, &ToClient::Error { refusal, callsid: None, voiceeventsid: None });
     }
 
-    fn refuse_listen(&mut self, turn: &mut Turn, session: SessionId, refusal: Refusal) {
-        self.count(refusal);
-        let remote = self.sessions.get(&session).map(|s| s.remote.to_string()).unwrap_or_default();
-        turn.note(Level::Info, "token_refused", &[("why", &refusal.name()), ("remote", &remote)]);
-        turn.send(session, &ToClient::Error { refusal, callsid: None, voiceeventsid: None });
+    /// Each token costs us a signature's check: a session that goes on showing bad ones is closed, unless calls hang
+    /// on it.
+    fn count_refused_listen(&mut self, turn: &mut Turn, session: SessionId) {
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        entry.listens_refused += 1;
+        if entry.listens_refused >= LISTENS_REFUSED_MAX && entry.legs.is_empty() {
+            turn.close(session, CLOSE_POLICY, "too many access tokens were refused");
+        }
+    }
+
+    /// What a session has shown of itself; who it is counts among the sessions of its client.
+    pub(super) fn set_standing(&mut self, session: SessionId, standing: Standing) {
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        let before = entry.bearer().map(Grant::client);
+        entry.standing = standing;
+        let after = entry.bearer().map(Grant::client);
+        if before == after {
+            return;
+        }
+        if let Some(name) = before {
+            self.clients.remove_session(&name);
+        }
+        if let Some(name) = after {
+            self.clients.add_session(name);
+        }
     }
 
     fn listening(&mut self, turn: &mut Turn, session: SessionId, listen: Listen, grant: Grant) {
@@ -85,7 +116,8 @@ impl Core {
             ttl_s: connected_until.saturating_sub(turn.now.unix_ms) / 1000,
         };
         let loses_registration = entry.registered && !grant.incoming;
-        entry.standing = Standing::Listening(grant);
+        entry.listens_refused = 0;
+        self.set_standing(session, Standing::Listening(grant));
         self.timers.cancel(Timer::Listen(session));
         let leeway_ms = self.config.limits.token_leeway_s * 1000;
         let expires_ms = (connected_until + leeway_ms).saturating_sub(turn.now.unix_ms);
@@ -198,12 +230,9 @@ impl Core {
 
     pub(super) fn token_expired(&mut self, turn: &mut Turn, session: SessionId) {
         self.unregister(session);
-        let Some(entry) = self.sessions.get_mut(&session) else { return };
-        let standing = std::mem::replace(&mut entry.standing, Standing::Stranger);
-        entry.standing = match standing {
-            Standing::Listening(grant) => Standing::Expired(grant),
-            other => other,
-        };
+        if let Some(Ok(grant)) = self.sessions.get(&session).map(|s| s.grant().cloned()) {
+            self.set_standing(session, Standing::Expired(grant));
+        }
         self.timers.set(Timer::Listen(session), turn.now.monotonic_ms + self.config.limits.listen_ms_max);
         self.refuse_listen(turn, session, Refusal::TokenExpired);
     }
@@ -221,45 +250,12 @@ impl Core {
         if let Some(route) = away {
             self.registry.put(route);
         }
+        self.set_standing(session, Standing::Stranger);
         self.sessions.remove(&session);
         self.timers.cancel(Timer::Listen(session));
         self.timers.cancel(Timer::TokenExpires(session));
         for leg in legs {
             self.leg_lost_socket(turn, leg);
         }
-    }
-
-    /// Sessions and calls under keys that are no longer good end.
-    pub(super) fn keys_changed(&mut self, turn: &mut Turn, keys: super::keys::KeyTable) {
-        self.keys = keys;
-        let fallen: Vec<_> =
-            self.sessions.iter().filter_map(|(id, s)| Some((*id, self.fallen(&s.bearer()?.key_sid)?))).collect();
-        if self.config.end_calls_of_revoked_keys {
-            let legs = self.calls.values().flat_map(|call| &call.legs);
-            let legs: Vec<_> = legs.filter_map(|leg| Some((leg.id, self.fallen(&leg.key_sid)?))).collect();
-            for (leg, refusal) in legs {
-                self.end_call_of_leg(turn, leg, |role| Ending::KeyFallen(role, refusal));
-            }
-        }
-        for (session, refusal) in fallen {
-            self.unregister(session);
-            self.refuse_listen(turn, session, refusal);
-            turn.close(session, CLOSE_POLICY, "the key of the access token is no longer valid");
-            if let Some(entry) = self.sessions.get_mut(&session) {
-                entry.standing = Standing::Stranger;
-            }
-        }
-    }
-
-    /// Why a key is no longer good; `None` while it is, and for calls whose key is not known.
-    fn fallen(&self, key_sid: &str) -> Option<Refusal> {
-        if key_sid.is_empty() {
-            return None;
-        }
-        let Some(key) = self.keys.keys.get(key_sid).filter(|key| !key.revoked) else {
-            return Some(Refusal::KeyRevoked);
-        };
-        let suspended = self.keys.accounts.get(&key.account_sid).is_none_or(|account| account.suspended);
-        suspended.then_some(Refusal::AccountSuspended)
     }
 }

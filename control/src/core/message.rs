@@ -4,6 +4,7 @@
 //! names are those the stock client sends and awaits. Types that we do not know are no error: newer clients may say
 //! more. Owns no state; what a message means is decided elsewhere.
 
+use super::limits::NAME_BYTES_MAX;
 use super::refusal::Refusal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,10 @@ impl FromClient {
         }
         let Frame { kind, payload } = serde_json::from_str(text).map_err(|_| (Refusal::MessageMalformed, None))?;
         let callsid = payload.get("callsid").and_then(Value::as_str).map(str::to_owned);
+        // It is echoed, looked up and logged; none of ours is longer.
+        if callsid.as_ref().is_some_and(|sid| sid.len() > NAME_BYTES_MAX) {
+            return Err((Refusal::ParameterTooLong, None));
+        }
         Self::from_payload(kind, payload).map_err(|refusal| (refusal, callsid))
     }
 

@@ -39,6 +39,7 @@ mod adopt;
 mod answer;
 mod bridge_token;
 mod call;
+mod clients;
 pub mod config;
 mod dataplane;
 mod departed;
@@ -61,6 +62,7 @@ pub mod record;
 pub mod refusal;
 mod reoffer;
 mod resume;
+mod revocation;
 pub mod route;
 pub mod sdp;
 mod session;
@@ -76,6 +78,7 @@ mod scenario;
 
 use bridge_token::Sealer;
 use call::{Call, CallState, Leg};
+use clients::{ClientName, Clients};
 use config::CoreConfig;
 use crosspoint_contract::{CallKey, Generation, LegId};
 use departed::Departed;
@@ -92,7 +95,7 @@ use record::LiveCall;
 use refusal::Refusal;
 use route::{EmbeddedRegistry, Route, RouteKey, RouteRegistry};
 use session::{Session, Verdict};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use timers::{Timer, Timers};
 use turn::Turn;
 
@@ -108,14 +111,22 @@ pub struct Core {
     registry: Box<dyn RouteRegistry>,
     /// Which session serves a route of ours.
     sockets: HashMap<RouteKey, SessionId>,
+    /// Who holds which sessions and legs.
+    clients: Clients,
     calls: HashMap<CallKey, Call>,
+    /// Of these, those that were answered.
+    calls_answered: usize,
     /// Legs of calls that have not ended.
     legs: HashMap<LegId, CallKey>,
     /// The same by the name their clients use.
     sids: HashMap<String, LegId>,
+    /// Legs of answered calls whose media has not connected.
+    handshakes: HashSet<LegId>,
     departed: Departed,
     orders: Orders,
     timers: Timers,
+    /// We are ending: nobody is let in any more.
+    closing: bool,
     /// The dataplane that was attached last, unless it is known to be gone.
     dataplane: Option<Generation>,
 }
@@ -132,12 +143,16 @@ impl Core {
             sessions: HashMap::new(),
             registry: Box::new(EmbeddedRegistry::default()),
             sockets: HashMap::new(),
+            clients: Clients::default(),
             calls: HashMap::new(),
+            calls_answered: 0,
             legs: HashMap::new(),
             sids: HashMap::new(),
+            handshakes: HashSet::new(),
             departed: Departed::default(),
             orders: Orders::default(),
             timers: Timers::default(),
+            closing: false,
             dataplane: None,
         }
     }
@@ -172,14 +187,13 @@ impl Core {
     }
 
     pub fn gauges(&self) -> Gauges {
-        let legs = || self.calls.values().filter(|c| c.state != CallState::Ended).flat_map(|call| &call.legs);
         Gauges {
             sessions: self.sessions.len(),
-            registrations: self.sessions.values().filter(|s| s.registered).count(),
+            registrations: self.sockets.len(),
             calls: self.calls.len(),
-            calls_answered: self.calls.values().filter(|call| call.is_answered()).count(),
-            legs: legs().count(),
-            handshakes: legs().filter(|leg| leg.is_established() && !leg.connected).count(),
+            calls_answered: self.calls_answered,
+            legs: self.legs.len(),
+            handshakes: self.handshakes.len(),
             dataplane_attached: self.orders.is_attached(),
         }
     }
@@ -268,6 +282,7 @@ impl Core {
 
     /// The shell exits after this, so records do not wait for last reports.
     fn shut_down(&mut self, turn: &mut Turn) {
+        self.closing = true;
         self.end_all(turn, Ending::ShutDown);
         let keys: Vec<_> = self.calls.keys().copied().collect();
         for key in keys {
@@ -304,12 +319,18 @@ impl Core {
         self.calls.get_mut(self.legs.get(&id)?)?.leg_mut(id)
     }
 
-    /// Makes the legs of a call findable by id, by name and by session.
+    fn hold_call(&mut self, call: Call) {
+        self.calls_answered += usize::from(call.is_answered());
+        self.calls.insert(call.key, call);
+    }
+
+    /// Makes the legs of a call findable by id, by name, by client and by session.
     fn reindex(&mut self, key: CallKey) {
         let Some(call) = self.calls.get(&key) else { return };
         for leg in &call.legs {
             self.legs.insert(leg.id, key);
             self.sids.insert(leg.sid.clone(), leg.id);
+            self.clients.add_leg(ClientName::new(&call.account_sid, &leg.identity), leg.id);
             if let Some(session) = leg.session.and_then(|session| self.sessions.get_mut(&session)) {
                 session.legs.insert(leg.id);
             }

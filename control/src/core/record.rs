@@ -47,7 +47,8 @@ pub struct LiveLeg {
     pub identity: String,
     /// Instance of the client, as in its route.
     pub instance: String,
-    /// What the last SDP from and to the client said, to answer a resumption with.
+    /// What the last SDP from and to the client said, to answer a resumption with. Empty unless the leg takes part in an
+    /// answered call.
     pub remote_sdp: String,
     pub local_sdp: String,
     /// How often we drew new ICE credentials; numbers `RestartIce`.

@@ -13,6 +13,7 @@
 use super::Core;
 use super::answer::role_against;
 use super::call::{LegState, Reoffer, Replacement};
+use super::clients::ClientName;
 use super::input::SessionId;
 use super::message::{Described, ToClient};
 use super::orders::Purpose;
@@ -150,25 +151,27 @@ impl Core {
         if let Some(entry) = self.leg_mut(replacement) {
             entry.local = Some(made.local);
             entry.dtls_role = made.dtls_role;
-            entry.connected = false;
             entry.ice_restarts = 0;
         }
+        self.set_connected(replacement, false);
         self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
         self.reoffered(turn, replacement, serial);
     }
 
     fn rename_leg(&mut self, key: CallKey, leg: LegId, replacement: LegId, bridge: BridgeId) {
         self.legs.remove(&leg);
+        self.handshakes.remove(&leg);
         self.timers.cancel(Timer::MediaGone(leg));
         self.timers.rename(Timer::Reconnect(leg), Timer::Reconnect(replacement));
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.bridge = bridge;
         let Some(entry) = call.leg_mut(leg) else { return };
         entry.id = replacement;
-        let session = entry.session.and_then(|session| self.sessions.get_mut(&session));
-        if let Some(session) = session {
+        let identity = entry.identity.clone();
+        if let Some(session) = entry.session.and_then(|session| self.sessions.get_mut(&session)) {
             session.legs.remove(&leg);
         }
+        self.clients.remove_leg(&ClientName::new(&call.account_sid, &identity), leg);
         self.reindex(key);
     }
 

@@ -15,6 +15,7 @@ mod reoffers;
 mod restarts;
 mod resumptions;
 
+use super::call::CallState;
 use super::config::CoreConfig;
 use super::effect::{Effect, Note};
 use super::input::{Input, Now, SessionId};
@@ -27,7 +28,7 @@ use crosspoint_contract::{
     Snapshot, WorkerId,
 };
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use zeroize::Zeroizing;
 
 pub const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -224,9 +225,20 @@ impl World {
         let mut effects = Vec::new();
         let now = Now { monotonic_ms: self.monotonic_ms, unix_ms: self.unix_ms };
         self.core.handle(now, input, &mut effects);
+        self.check_gauges();
         for effect in effects {
             self.carry_out(effect);
         }
+    }
+
+    /// Figures kept up to date equal those counted anew.
+    fn check_gauges(&self) {
+        let (core, gauges) = (&self.core, self.core.gauges());
+        let legs = || core.calls.values().filter(|call| call.state != CallState::Ended).flat_map(|call| &call.legs);
+        let handshakes = legs().filter(|leg| leg.is_established() && !leg.connected).count();
+        assert_eq!((gauges.legs, gauges.handshakes), (legs().count(), handshakes));
+        assert_eq!(gauges.calls_answered, core.calls.values().filter(|call| call.is_answered()).count());
+        assert_eq!(gauges.registrations, core.sessions.values().filter(|session| session.registered).count());
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -365,6 +377,8 @@ impl World {
         assert!(self.core.legs.is_empty() && self.core.sids.is_empty());
         assert!(self.core.sessions.values().all(|session| session.legs.is_empty()));
         assert!(self.dataplane.legs.is_empty(), "legs are left open");
+        let named = self.core.sessions.values().filter_map(|session| session.bearer()).map(|grant| grant.client());
+        assert_eq!(self.core.clients.len(), named.collect::<HashSet<_>>().len(), "clients that hold nothing are kept");
         assert!(self.live_calls().is_empty(), "live calls are left in the store");
     }
 }

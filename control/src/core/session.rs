@@ -3,7 +3,7 @@
 //! Input: the shell's opening and closing, frames counted. Output: whether a frame may pass. Owns what is known of the
 //! socket; legs know their session by id and outlive it.
 
-use super::limits::Limits;
+use super::limits::{Limits, REFUSALS_NOTED_MAX, REFUSALS_NOTED_MS};
 use super::refusal::Refusal;
 use super::token::Grant;
 use crosspoint_contract::LegId;
@@ -21,6 +21,16 @@ pub struct Session {
     pub reconnect_seconds: u32,
     pub legs: BTreeSet<LegId>,
     pub pace: Pace,
+    /// Since the last good one.
+    pub listens_refused: u32,
+    notes: Allowance,
+}
+
+/// How many refusals have been logged since when.
+#[derive(Debug, Default)]
+struct Allowance {
+    noted: u32,
+    since_ms: u64,
 }
 
 /// What the session has shown of itself.
@@ -43,7 +53,18 @@ impl Session {
             reconnect_seconds: 0,
             legs: BTreeSet::new(),
             pace: Pace::new(limits, now_ms),
+            listens_refused: 0,
+            notes: Allowance::default(),
         }
+    }
+
+    /// Whether one more refusal of this session is worth a line in the log. All are counted.
+    pub fn may_note_refusal(&mut self, now_ms: u64) -> bool {
+        if now_ms >= self.notes.since_ms + REFUSALS_NOTED_MS {
+            self.notes = Allowance { noted: 0, since_ms: now_ms };
+        }
+        self.notes.noted += 1;
+        self.notes.noted <= REFUSALS_NOTED_MAX
     }
 
     /// The grant that allows new calls and registration now.

@@ -10,6 +10,7 @@
 //!
 //! RFC 7519 (JWT), RFC 7515 (JWS), RFC 8725 (best current practices).
 
+use super::clients::ClientName;
 use super::destination;
 use super::hours::Hours;
 use super::keys::{ApiKey, KeyMaterial, KeyTable};
@@ -20,7 +21,9 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// What the bearer of a good token is and may.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +39,10 @@ pub struct Grant {
     pub limits: GrantLimits,
 }
 
-/// `grants.crosspoint`: absent means not limited. A field of the wrong type spoils the token, because ignoring
-/// a limit is worse than refusing its bearer.
+/// `grants.crosspoint`: absent means not limited. A field that we do not know or of the wrong type spoils the token,
+/// because ignoring a limit is worse than refusing its bearer.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GrantLimits {
     /// Patterns of destinations, `*` stands for any text: `client:*`, `+49*`.
     pub destinations: Option<Vec<String>>,
@@ -51,6 +55,14 @@ pub struct GrantLimits {
     pub hours: Option<Hours>,
     /// Regions through which calls may be placed.
     pub regions: Option<Vec<String>>,
+    /// Allows something that is not served yet; it limits nothing.
+    presence: Option<IgnoredAny>,
+}
+
+impl Grant {
+    pub fn client(&self) -> ClientName {
+        ClientName::new(&self.account_sid, &self.identity)
+    }
 }
 
 impl GrantLimits {
@@ -144,17 +156,18 @@ fn part(token: &str, index: usize) -> Result<Map<String, Value>, Refusal> {
 
 // RFC 8725 §3.1: the key, not the token, says which algorithm verifies.
 fn verify_signature(token: &str, key: &ApiKey, header_algorithm: &str) -> Result<Claims, Refusal> {
+    let shared = |secret: &[u8]| Some(Cow::Owned(DecodingKey::from_secret(secret)));
     let (name, algorithm, decoding_key) = match &key.material {
-        KeyMaterial::Hs256(secret) => ("HS256", Algorithm::HS256, Ok(DecodingKey::from_secret(secret))),
-        KeyMaterial::Hs384(secret) => ("HS384", Algorithm::HS384, Ok(DecodingKey::from_secret(secret))),
-        KeyMaterial::Hs512(secret) => ("HS512", Algorithm::HS512, Ok(DecodingKey::from_secret(secret))),
-        KeyMaterial::Es256(pem) => ("ES256", Algorithm::ES256, DecodingKey::from_ec_pem(pem.as_bytes())),
-        KeyMaterial::EdDsa(pem) => ("EdDSA", Algorithm::EdDSA, DecodingKey::from_ed_pem(pem.as_bytes())),
+        KeyMaterial::Hs256(secret) => ("HS256", Algorithm::HS256, shared(secret)),
+        KeyMaterial::Hs384(secret) => ("HS384", Algorithm::HS384, shared(secret)),
+        KeyMaterial::Hs512(secret) => ("HS512", Algorithm::HS512, shared(secret)),
+        KeyMaterial::Es256(public) => ("ES256", Algorithm::ES256, public.decoding_key().map(Cow::Borrowed)),
+        KeyMaterial::EdDsa(public) => ("EdDSA", Algorithm::EdDSA, public.decoding_key().map(Cow::Borrowed)),
     };
     if header_algorithm != name {
         return Err(Refusal::TokenAlgorithm);
     }
-    let decoding_key = decoding_key.map_err(|_| Refusal::TokenSignature)?;
+    let decoding_key = decoding_key.ok_or(Refusal::TokenSignature)?;
     // Times and audience are checked below, by the clock that the input carries.
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();

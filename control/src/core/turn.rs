@@ -2,6 +2,7 @@
 
 use super::effect::{Effect, Level, Note};
 use super::input::{Now, SessionId};
+use super::limits::NOTE_VALUE_CHARS_MAX;
 use super::message::ToClient;
 
 pub struct Turn<'a> {
@@ -19,7 +20,8 @@ impl Turn<'_> {
     }
 
     pub fn note(&mut self, level: Level, kind: &'static str, fields: &[(&'static str, &dyn std::fmt::Display)]) {
-        let fields = fields.iter().map(|(name, value)| (*name, value.to_string())).collect();
+        let text = |value: &dyn std::fmt::Display| value.to_string().chars().take(NOTE_VALUE_CHARS_MAX).collect();
+        let fields = fields.iter().map(|(name, value)| (*name, text(*value))).collect();
         self.effects.push(Effect::Note(Note { level, kind, fields }));
     }
 }

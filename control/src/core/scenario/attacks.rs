@@ -54,7 +54,7 @@ fn a_public_key_is_no_hmac_secret() {
     let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n";
     let mut world = World::new();
     let mut keys = keys();
-    keys.keys.get_mut(KEY).expect("the key").material = KeyMaterial::Es256(pem.into());
+    keys.keys.get_mut(KEY).expect("the key").material = KeyMaterial::es256(pem);
     world.input(Input::KeysChanged(keys));
     let session = world.listen(&sign(&claims("alice"), pem.as_bytes()));
     assert_eq!(code(&world.only(session, "error")), Some(20101));
@@ -76,12 +76,12 @@ fn every_kind_of_key_verifies_its_own_algorithm_only() {
         (Algorithm::HS512, KeyMaterial::Hs512(secret()), hmac()),
         (
             Algorithm::ES256,
-            KeyMaterial::Es256(ec.public_key_pem()),
+            KeyMaterial::es256(&ec.public_key_pem()),
             EncodingKey::from_ec_pem(ec.serialize_pem().as_bytes()).expect("a key"),
         ),
         (
             Algorithm::EdDSA,
-            KeyMaterial::EdDsa(ed.public_key_pem()),
+            KeyMaterial::eddsa(&ed.public_key_pem()),
             EncodingKey::from_ed_pem(ed.serialize_pem().as_bytes()).expect("a key"),
         ),
     ];
@@ -166,6 +166,9 @@ fn identities_that_cannot_be_names_and_limits_that_cannot_be_read_spoil_the_toke
     assert_eq!(refusal(&changed(|c| c["grants"]["identity"] = json!("x".repeat(122)))), Some(20101));
     assert_eq!(refusal(&limited_token(json!({ "max_calls": "many" }))), Some(20101));
     assert_eq!(refusal(&limited_token(json!({ "hours": "always" }))), Some(20101));
+    assert_eq!(refusal(&limited_token(json!({ "max_spend": 5 }))), Some(20101), "a limit we do not enforce");
+    assert_eq!(refusal(&limited_token(json!({ "max_cals": 1 }))), Some(20101), "a limit misspelt");
+    assert_eq!(refusal(&limited_token(json!({ "presence": ["anything"] }))), None);
 }
 
 #[test]
@@ -191,6 +194,53 @@ fn the_log_says_why_and_shows_no_token() {
     let note = world.notes.iter().find(|note| note.kind == "token_refused").expect("a note");
     assert!(note.fields.contains(&("why", "token_signature".to_owned())));
     assert!(world.notes.iter().all(|note| note.fields.iter().all(|(_, value)| !value.contains(&forged[..20]))));
+}
+
+#[test]
+fn a_session_whose_tokens_are_refused_again_and_again_is_closed() {
+    let mut world = World::new();
+    let stranger = world.open();
+    let forged = sign(&claims("alice"), b"another secret");
+    let listen = |world: &mut World, token: &str| world.say(stranger, "listen", json!({ "token": token }));
+    for _ in 0..4 {
+        listen(&mut world, &forged);
+    }
+    listen(&mut world, &token("alice"));
+    for _ in 0..4 {
+        listen(&mut world, &forged);
+    }
+    assert!(world.closed.is_empty(), "a good token begins the count anew");
+    listen(&mut world, &forged);
+    assert_eq!(world.closed.get(&stranger), Some(&1008));
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_named_in_the_log_and_verifies_nothing() {
+    let mut world = World::new();
+    let mut keys = keys();
+    keys.keys.get_mut(KEY).expect("the key").material = KeyMaterial::eddsa("no key");
+    world.input(Input::KeysChanged(keys));
+    assert!(world.notes.iter().any(|note| note.kind == "key_unusable" && note.fields[0].1 == KEY));
+}
+
+#[test]
+fn a_client_cannot_fill_the_log() {
+    let mut world = World::new();
+    let alice = world.client("alice");
+    let long = "x".repeat(60 << 10);
+    for callsid in ["TJS1", &long] {
+        for _ in 0..80 {
+            world.say(alice, "invite", json!({ "callsid": callsid, "sdp": "", "twilio": { "params": "" } }));
+        }
+    }
+    let bytes: usize = world.notes.iter().flat_map(|note| &note.fields).map(|(_, value)| value.len()).sum();
+    assert!(bytes < 4 << 10, "{bytes}");
+    let refused = world.notes.iter().filter(|note| note.kind == "invite_refused").count();
+    assert_eq!(refused, 10, "logged; all are counted: {:?}", world.core.counters().refusals);
+    assert!(!world.heard(alice).iter().any(|(_, payload)| payload.to_string().len() > 1_000), "nor is it echoed");
+    world.pass(60_000);
+    world.say(alice, "invite", json!({ "callsid": "TJS1", "sdp": "", "twilio": { "params": "" } }));
+    assert_eq!(world.notes.iter().filter(|note| note.kind == "invite_refused").count(), 11);
 }
 
 #[test]

@@ -252,6 +252,18 @@ fn operator_and_shutdown_end_calls_and_tell_everybody() {
 }
 
 #[test]
+fn after_a_shutdown_nobody_is_let_in() {
+    let mut world = World::new();
+    let (alice, _bob) = (world.client("alice"), world.client("bob"));
+    world.input(Input::ShutDown);
+    world.call(alice, "bob");
+    assert_eq!(code(&world.only(alice, "hangup")), Some(53001));
+    let late = world.open();
+    assert_eq!(world.closed.get(&late), Some(&1001));
+    assert_eq!(world.core.gauges().calls, 0);
+}
+
+#[test]
 fn other_kinds_of_destination_are_refused_by_name() {
     let mut world = World::new();
     let alice = world.client("alice");

@@ -25,7 +25,7 @@ fn grants_limit_where_when_and_what_may_be_called() {
     assert_eq!(refused(json!({ "hours": "mon-fri 00:00-24:00" })), Some(31201));
     assert_eq!(refused(json!({ "hours": ["sun 11:00-13:00"] })), None);
     assert_eq!(refused(json!({ "max_calls": 0 })), Some(31206));
-    assert_eq!(refused(json!({ "presence": true, "unheard_of": 1 })), None);
+    assert_eq!(refused(json!({ "presence": true })), None);
 }
 
 #[test]
@@ -161,9 +161,68 @@ fn a_revoked_key_ends_sessions_registrations_and_calls() {
 fn calls_of_revoked_keys_go_on_when_the_operator_says_so() {
     let mut world = World::with(CoreConfig { end_calls_of_revoked_keys: false, ..CoreConfig::default() });
     let talk = world.connected_call();
-    world.input(Input::KeysChanged(KeyTable::default()));
-    assert_eq!(world.core.gauges().calls_answered, 1);
-    assert!(world.closed.contains_key(&talk.alice));
+    world.input(Input::KeysChanged(revoked()));
+    assert_eq!(code(&world.only(talk.alice, "error")), Some(20101));
+    world.pass(120_000);
+    assert_eq!((world.core.gauges().calls_answered, world.core.gauges().registrations), (1, 0));
+    assert!(world.closed.is_empty(), "a closed socket could not come back");
+    let mut another = invite("bob");
+    another["callsid"] = json!("TJS2");
+    world.say(talk.alice, "invite", another);
+    assert_eq!(code(&world.only(talk.alice, "hangup")), Some(31205));
+    world.say(talk.alice, "hangup", json!({ "callsid": talk.alice_sid }));
+    assert_eq!(world.record().end_reason, "completed");
+    world.pass(10_000);
+    assert_eq!((world.closed.get(&talk.alice), world.closed.get(&talk.bob)), (Some(&1008), Some(&1008)));
+    world.assert_clean();
+}
+
+/// The test's keys, but for the first account's.
+fn revoked() -> KeyTable {
+    let mut keys = keys();
+    keys.keys.get_mut(KEY).expect("the key").revoked = true;
+    keys
+}
+
+#[test]
+fn a_key_revoked_while_control_was_down_ends_its_calls_at_the_adoption() {
+    let mut world = World::new();
+    world.connected_call();
+    let calls = world.live_calls();
+    world.core = Core::new(CoreConfig::default(), [3; 32], [2; 32]);
+    world.input(Input::KeysChanged(revoked()));
+    world.input(Input::Restored { calls });
+    world.attach();
+    assert_eq!(world.record().end_reason, "revoked");
+    world.assert_clean();
+}
+
+#[test]
+fn revoking_the_key_of_one_ringing_instance_lets_the_others_ring() {
+    const SECOND: &str = "SK00000000000000000000000000000003";
+    let with_second = |revoked: bool| {
+        let mut keys = keys();
+        let material = KeyMaterial::Hs256(Zeroizing::new(SECRET.to_vec()));
+        let key = ApiKey { sid: SECOND.into(), account_sid: ACCOUNT.into(), material, revoked };
+        keys.keys.insert(SECOND.into(), key);
+        keys
+    };
+    let mut world = World::new();
+    world.input(Input::KeysChanged(with_second(false)));
+    let (alice, bob) = (world.client("alice"), world.client("bob"));
+    let mut claims = claims("bob");
+    claims["iss"] = json!(SECOND);
+    let desk = world.listen(&sign(&claims, SECRET));
+    world.say(desk, "register", json!({ "media": { "audio": true } }));
+    world.heard(desk);
+    world.call(alice, "bob");
+    assert_eq!(world.kinds(desk), ["invite"]);
+    world.input(Input::KeysChanged(with_second(true)));
+    assert_eq!(world.kinds(desk), ["cancel", "error"]);
+    assert_eq!(world.closed.get(&desk), Some(&1008));
+    let sid = text(&world.only(bob, "invite"), "callsid");
+    world.say(bob, "answer", json!({ "callsid": sid, "sdp": answer_sdp("bobb") }));
+    assert_eq!(world.kinds(alice), ["ringing", "answer"]);
 }
 
 #[test]

@@ -304,3 +304,23 @@ fn a_party_that_was_away_when_the_call_ended_hears_how_it_ended() {
     world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, offer_sdp("alic")));
     assert_eq!(code(&world.only(alice, "hangup")), Some(53405));
 }
+
+#[test]
+fn a_saved_call_holds_the_descriptions_of_the_two_who_talk_only() {
+    let mut world = World::new();
+    let alice = world.client("alice");
+    let bobs: Vec<_> = (0..10).map(|_| world.client("bob")).collect();
+    let described = |call: &LiveCall| call.legs.iter().filter(|leg| !leg.remote_sdp.is_empty()).count();
+    let mut invite = invite("bob");
+    invite["sdp"] = json!(offer_sdp("alic") + &"a=x-padding:0123456789abcdef\r\n".repeat(900));
+    world.say(alice, "invite", invite);
+    let bytes = |call: &LiveCall| serde_json::to_vec(call).expect("serializes").len();
+    let ringing = world.saved.last().expect("saved");
+    assert_eq!((ringing.legs.len(), described(ringing)), (11, 0));
+    assert!(bytes(ringing) < 8 << 10, "{}", bytes(ringing));
+    let sid = text(&world.only(bobs[3], "invite"), "callsid");
+    world.say(bobs[3], "answer", json!({ "callsid": sid, "sdp": answer_sdp("bobb") }));
+    let up = world.saved.last().expect("saved");
+    assert_eq!((up.legs.len(), described(up)), (2, 2));
+    assert!(bytes(up) < 2 * (32 << 10) + (16 << 10), "{}", bytes(up));
+}

@@ -57,8 +57,8 @@ impl StoredKey {
             "HS256" => KeyMaterial::Hs256(secret()),
             "HS384" => KeyMaterial::Hs384(secret()),
             "HS512" => KeyMaterial::Hs512(secret()),
-            "ES256" => KeyMaterial::Es256(self.material.to_string()),
-            "EdDSA" => KeyMaterial::EdDsa(self.material.to_string()),
+            "ES256" => KeyMaterial::es256(&self.material),
+            "EdDSA" => KeyMaterial::eddsa(&self.material),
             _ => return None,
         };
         Some(ApiKey { sid: self.sid.clone(), account_sid: self.account_sid.clone(), material, revoked: self.revoked })
