@@ -110,13 +110,4 @@ mod tests {
             assert_eq!(sealer.open(&text, 0), Err(Refusal::BridgeTokenInvalid), "bit {i}");
         }
     }
-
-    #[test]
-    fn any_text_is_either_a_token_or_invalid() {
-        let sealer = Sealer::new([7; 32]);
-        bolero::check!().for_each(|bytes: &[u8]| {
-            let _ = sealer.open(&String::from_utf8_lossy(bytes), 0);
-            let _ = sealer.open(&BASE64_URL_SAFE_NO_PAD.encode(bytes), 0);
-        });
-    }
 }

@@ -74,6 +74,8 @@ mod turn;
 #[cfg(test)]
 mod border_tests;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod scenario;
 
 use bridge_token::Sealer;

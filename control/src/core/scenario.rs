@@ -15,13 +15,13 @@ mod reoffers;
 mod restarts;
 mod resumptions;
 
+use super::Core;
 use super::call::CallState;
 use super::config::CoreConfig;
 use super::effect::{Effect, Note};
 use super::input::{Input, Now, SessionId};
 use super::keys::{Account, ApiKey, KeyMaterial, KeyTable};
 use super::record::{CallRecord, LiveCall};
-use super::{Core, message};
 use crosspoint_contract::{
     Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, DataplaneHello, Done, Fingerprint, Generation,
     IceCredentials, LegFailure, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription,
@@ -491,34 +491,4 @@ pub fn sdp(ufrag: &str, digest_byte: &str, setup: &str, direction: &str) -> Stri
         "",
     ]
     .join("\r\n")
-}
-
-#[test]
-fn any_frame_in_any_order_leaves_the_core_standing() {
-    let kinds = ["listen", "register", "invite", "answer", "reinvite", "dtmf", "hangup", "reject", "message", "x"];
-    bolero::check!().with_type::<Vec<(u8, u8, u8)>>().for_each(|steps| {
-        let mut world = World::new();
-        let talk = world.connected_call();
-        for (kind, who, what) in steps.iter().take(40) {
-            let session = if who % 2 == 0 { talk.alice } else { talk.bob };
-            let sid = [&talk.alice_sid, &talk.bob_sid, "TJS1", "CA0"][usize::from(what % 4)].to_owned();
-            let payload = json!({ "callsid": sid, "sdp": offer_sdp(&format!("uf{what:03}")), "dtmf": "1", "content": "x",
-                "token": token("alice"), "media": { "audio": what % 2 == 0 }, "twilio": { "params": "To=bob" },
-                "reconnect": if what % 3 == 0 { Some(&talk.alice_token) } else { None } });
-            world.say(session, kinds[usize::from(*kind) % kinds.len()], payload);
-            world.pass(u64::from(*what) * 10);
-        }
-        world.input(Input::ShutDown);
-        world.assert_clean();
-    });
-}
-
-#[test]
-fn any_text_of_a_client_leaves_the_core_standing() {
-    let _ = message::FromClient::Heartbeat;
-    bolero::check!().for_each(|bytes: &[u8]| {
-        let mut world = World::new();
-        let alice = world.client("alice");
-        world.input(Input::SessionFrame { session: alice, text: String::from_utf8_lossy(bytes).into_owned() });
-    });
 }

@@ -248,13 +248,6 @@ fn garbage_is_no_token() {
     for text in ["", ".", "..", "...", "a.b.c", "e30.e30.e30", &"x".repeat(9 << 10)] {
         assert_eq!(refusal(text), Some(20101), "{text}");
     }
-    bolero::check!().for_each(|bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes);
-        let limits = crate::core::limits::Limits::default();
-        for text in [text.to_string(), format!("{}.{}.{}", B64.encode(bytes), B64.encode(bytes), B64.encode(bytes))] {
-            assert!(crate::core::token::verify(&text, &keys(), &limits, START_UNIX_MS).is_err());
-        }
-    });
 }
 
 #[test]

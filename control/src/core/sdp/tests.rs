@@ -119,10 +119,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn any_text_is_read_or_refused() {
-    bolero::check!().for_each(|bytes: &[u8]| {
-        let _ = read(&String::from_utf8_lossy(bytes));
-    });
-}
