@@ -200,7 +200,10 @@ impl Core {
         for leg in ours {
             match found.get(&leg) {
                 Some(snapshot) if snapshot.state != MediaState::Failed => self.recognise(turn, leg, snapshot),
-                Some(_) => self.media_found_gone(turn, leg),
+                Some(LegSnapshot { failure: Some(LegFailure::PeerClosed), .. }) => self.media_found_gone(turn, leg),
+                Some(snapshot) => {
+                    self.leg_failed(turn, leg, snapshot.failure.unwrap_or(LegFailure::WorkerLost));
+                }
                 // Legs vanish only with their worker, or on an order of ours, before which the end is saved.
                 None => self.leg_failed(turn, leg, LegFailure::WorkerLost),
             }

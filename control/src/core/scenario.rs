@@ -8,6 +8,7 @@
 
 mod attacks;
 mod endings;
+mod fake_dataplane;
 mod flow;
 mod limits;
 mod orders;
@@ -23,12 +24,11 @@ use super::input::{Input, Now, SessionId};
 use super::keys::{Account, ApiKey, KeyMaterial, KeyTable};
 use super::record::{CallRecord, LiveCall};
 use crosspoint_contract::{
-    Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, DataplaneHello, Done, Fingerprint, Generation,
-    IceCredentials, LegFailure, LegId, LegReport, LegSnapshot, LegState, LocalDescription, Order, Refused, RemoteDescription,
-    Snapshot, WorkerId,
+    Answer, Command, CommandId, DataplaneHello, Fingerprint, Generation, LegFailure, LegId, Order, Refused, WorkerId,
 };
+use fake_dataplane::FakeDataplane;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use zeroize::Zeroizing;
 
 pub const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -55,125 +55,17 @@ pub struct World {
     sessions: u64,
 }
 
-/// Does what the contract says and remembers what it was told.
-pub struct FakeDataplane {
-    pub generation: Generation,
-    pub is_attached: bool,
-    /// While true, orders wait in `unanswered`.
-    pub is_stuck: bool,
-    pub unanswered: Vec<Order>,
-    pub refuse: Option<fn(&Command) -> Option<Refused>>,
-    pub legs: BTreeMap<LegId, (CallKey, LocalDescription, Option<RemoteDescription>)>,
-    pub bridges: HashMap<BridgeId, [LegId; 2]>,
-    pub digits: Vec<(LegId, String)>,
-    /// Legs whose peer is gone.
-    pub failed: BTreeSet<LegId>,
-    /// Orders given to it, repetitions included.
-    pub asked: usize,
-    next_credentials: u32,
-}
-
-impl FakeDataplane {
-    fn local(&mut self) -> LocalDescription {
-        self.next_credentials += 1;
-        let n = self.next_credentials;
-        LocalDescription {
-            ice: IceCredentials { ufrag: format!("ours{n}"), pwd: format!("our-password-number-{n:08}") },
-            fingerprint: Fingerprint { sha256: [9; 32] },
-            candidates: vec!["127.0.0.1:20000".parse().expect("an address")],
-            ssrc: 1000 + n,
-            video_ssrc: 2000 + n,
-            cname: format!("cname{n}"),
-            worker: WorkerId(0),
-        }
-    }
-
-    fn obey(&mut self, command: &Command) -> Result<Done, Refused> {
-        self.asked += 1;
-        if let Some(refused) = self.refuse.and_then(|refuse| refuse(command)) {
-            return Err(refused);
-        }
-        match command {
-            Command::OpenLeg { leg, call, .. } => {
-                let local = self.local();
-                let (_, local, _) = self.legs.entry(*leg).or_insert((*call, local, None));
-                Ok(Done::Opened(local.clone()))
-            }
-            Command::SetRemote { leg, remote } => {
-                let entry = self.legs.get_mut(leg).ok_or(Refused::UnknownLeg(*leg))?;
-                entry.2 = Some(remote.clone());
-                Ok(Done::Ok)
-            }
-            Command::RestartIce { leg, .. } => {
-                let fresh = self.local().ice;
-                let entry = self.legs.get_mut(leg).ok_or(Refused::UnknownLeg(*leg))?;
-                entry.1.ice = fresh;
-                Ok(Done::Opened(entry.1.clone()))
-            }
-            Command::Bridge { bridge, legs } => {
-                for leg in legs {
-                    self.legs.get(leg).ok_or(Refused::UnknownLeg(*leg))?;
-                }
-                self.bridges.insert(*bridge, *legs);
-                Ok(Done::Ok)
-            }
-            Command::SendDigits { leg, digits } => {
-                self.digits.push((*leg, digits.clone()));
-                Ok(Done::Ok)
-            }
-            Command::CloseLeg { leg } => {
-                self.legs.remove(leg);
-                Ok(Done::Report(LegReport { packets_sent: 42, ..LegReport::default() }))
-            }
-            _ => Ok(Done::Ok),
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let leg = |(leg, (call, local, remote)): (&LegId, &(CallKey, LocalDescription, Option<RemoteDescription>))| {
-            LegSnapshot {
-                leg: *leg,
-                call: *call,
-                state: if self.failed.contains(leg) { LegState::Failed } else { LegState::Connected },
-                failure: self.failed.contains(leg).then_some(LegFailure::PeerClosed),
-                silent: false,
-                local: local.clone(),
-                remote: remote.clone(),
-                bridge: None,
-                report: LegReport::default(),
-            }
-        };
-        let stands = |(_, legs): &(&BridgeId, &[LegId; 2])| legs.iter().all(|leg| self.legs.contains_key(leg));
-        let bridge = |(bridge, legs): (&BridgeId, &[LegId; 2])| BridgeSnapshot { bridge: *bridge, legs: legs.to_vec() };
-        let bridges = self.bridges.iter().filter(stands).map(bridge).collect();
-        Snapshot { legs: self.legs.iter().map(leg).collect(), bridges }
-    }
-}
-
 impl World {
     pub fn new() -> World {
         World::with(CoreConfig::default())
     }
 
     pub fn with(config: CoreConfig) -> World {
-        let dataplane = FakeDataplane {
-            generation: Generation(1),
-            is_attached: false,
-            is_stuck: false,
-            unanswered: Vec::new(),
-            refuse: None,
-            legs: BTreeMap::new(),
-            bridges: HashMap::new(),
-            digits: Vec::new(),
-            failed: BTreeSet::new(),
-            asked: 0,
-            next_credentials: 0,
-        };
         let mut world = World {
             core: Core::new(config, [1; 32], [2; 32]),
             monotonic_ms: 1_000,
             unix_ms: START_UNIX_MS,
-            dataplane,
+            dataplane: FakeDataplane::default(),
             saved: Vec::new(),
             records: Vec::new(),
             notes: Vec::new(),

@@ -1,7 +1,7 @@
 //! Every way a call ends, asserted on both sides with its code.
 
 use super::*;
-use crosspoint_contract::{Event, LegFailure};
+use crosspoint_contract::Event;
 
 /// A call from alice that rings at bob's; bob's name of it.
 fn ringing(world: &mut World) -> (SessionId, SessionId, String) {

@@ -1,7 +1,7 @@
 //! Control dies and comes back; the dataplane dies and comes back.
 
 use super::*;
-use crosspoint_contract::{Event, LegFailure};
+use crosspoint_contract::Event;
 
 fn resume(sid: &str, token: &str, sdp: String) -> Value {
     json!({ "callsid": sid, "sdp": sdp, "twilio": {}, "reconnect": token })
@@ -256,7 +256,7 @@ fn an_end_that_awaited_reports_at_the_restart_is_recorded_as_it_was() {
 fn a_peer_that_went_while_control_was_down_has_hung_up() {
     let mut world = World::new();
     let talk = world.connected_call();
-    world.dataplane.failed.insert(world.core.sids[&talk.bob_sid]);
+    world.dataplane.failed.insert(world.core.sids[&talk.bob_sid], LegFailure::PeerClosed);
     world.restart_control();
     let alice = world.client("alice");
     world.say(alice, "invite", resume(&talk.alice_sid, &talk.alice_token, offer_sdp("alic")));
@@ -268,10 +268,20 @@ fn a_peer_that_went_while_control_was_down_has_hung_up() {
 }
 
 #[test]
+fn media_that_failed_while_control_was_down_is_recorded_as_failed() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.dataplane.failed.insert(world.core.sids[&talk.bob_sid], LegFailure::ConsentExpired);
+    world.restart_control();
+    assert_eq!((world.record().end_reason.as_str(), world.record().ended_by.as_str()), ("media_failed", "callee"));
+    world.assert_clean();
+}
+
+#[test]
 fn a_page_reloaded_while_control_was_down_comes_back_to_its_call() {
     let mut world = World::new();
     let talk = world.connected_call();
-    world.dataplane.failed.insert(world.core.sids[&talk.alice_sid]);
+    world.dataplane.failed.insert(world.core.sids[&talk.alice_sid], LegFailure::PeerClosed);
     world.restart_control();
     let alice = world.client("alice");
     let fresh = sdp("frsh", "CC", "actpass", "sendrecv");
