@@ -158,9 +158,10 @@ fn dev_token_is_given_only_to_pages_of_this_machine() {
 #[tokio::test]
 async fn secrets_of_a_call_do_not_appear_in_the_log() {
     let server = Server::start_with(&["--log-level=trace"]);
-    let (mut alice, mut bob) = (Phone::connect(&server, "alice").await, Phone::register(&server, "bob").await);
-    let (side, _other) = talk(&mut alice, &mut bob).await;
     let token = token::good("alice");
+    let mut alice = Phone::with_token(&server, "alice", &token).await;
+    let mut bob = Phone::register(&server, "bob").await;
+    let (side, _other) = talk(&mut alice, &mut bob).await;
     let signature = token.rsplit('.').next().expect("a token has three parts");
     for secret in [signature, &side.reconnect, "a=ice-pwd", "PRIVATE KEY"] {
         assert!(!server.log().contains(secret), "{secret} is in the log");
