@@ -84,6 +84,8 @@ impl Desk<'_> {
             let spent = Spent::Description(description);
             return Answered { result: Err(Refused::UnknownLeg(handle.leg)), spent };
         };
+        // The lobby forgets peers whose description does not come.
+        leg.told.reachable = false;
         if leg.state == LegState::Opening && leg.deadlines.connect.is_none() {
             leg.deadlines.connect = Some(now + CONNECT_TIMEOUT);
         }

@@ -42,6 +42,10 @@ pub const ADDRESSES_PER_LEG_MAX: usize = 8;
 /// DTLS datagrams of one leg between two visits of the timers. A handshake needs about eight; more is a flood.
 pub const KNOCKS_PER_VISIT_MAX: u8 = 32;
 
+/// Facts that one leg may tell control between two visits of the timers, four a second. A finger is slower; more is a
+/// flood, which must not fill the ring that all legs share.
+pub const FACTS_PER_VISIT_MAX: u8 = 8;
+
 #[repr(C, align(64))]
 pub struct Leg {
     pub id: LegId,
@@ -62,6 +66,8 @@ pub struct Leg {
     pub silent: bool,
     /// DTLS datagrams that may still go to the lobby before the next visit of the timers.
     pub knocks_left: u8,
+    /// Facts that may still be told to control at once before the next visit: digits, and moves.
+    pub facts_left: u8,
 
     pub payload_types: [PayloadType; 128],
     /// Payload types on the other leg; [`UNMAPPED`] where its peer did not agree to the format.
@@ -86,6 +92,7 @@ pub struct Leg {
     pub digits_sent: Option<DigitSending>,
     pub deadlines: Deadlines,
     pub figures: Figures,
+    pub told: Told,
 }
 
 const _: () = assert!(std::mem::offset_of!(Leg, payload_types) == 64);
@@ -258,6 +265,24 @@ pub struct Deadlines {
     pub report: Option<Nanos>,
 }
 
+/// What others know of the leg. Where it differs from the leg itself, something has yet to be said; the timers repeat what
+/// found a ring full.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Control: state, address and silence.
+    pub state: LegState,
+    pub remote: Remote,
+    pub silent: bool,
+    /// The lobby: there is a validated pair.
+    pub reachable: bool,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Told { state: LegState::Opening, remote: Remote::UNSPECIFIED, silent: false, reachable: false }
+    }
+}
+
 /// What `LegReport` needs beside the streams' own figures.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
@@ -310,6 +335,8 @@ impl Leg {
             digits_heard: DigitListener::new(),
             mid: None,
             knocks_left: KNOCKS_PER_VISIT_MAX,
+            facts_left: FACTS_PER_VISIT_MAX,
+            told: Told::default(),
             slot: handle.slot,
             position: 0,
             ufrags: [UfragKey::new(&ice.ufrag), None],

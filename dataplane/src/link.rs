@@ -31,6 +31,12 @@ const UNREAD_BYTES_MAX: usize = 64 << 20;
 /// Notes taken from one worker before the others have their turn.
 const NOTES_PER_ROUND_MAX: usize = 1024;
 
+/// A connection that has not said hello by then is closed: it keeps others out.
+const HELLO_MAX: Duration = Duration::from_secs(2);
+
+/// Between two attempts to give a worker an order that must arrive.
+const OWED_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long workers may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -77,6 +83,7 @@ pub struct Link {
 struct Control {
     stream: UnixStream,
     reader: FrameReader,
+    since: Instant,
     greeted: bool,
     unsent: Vec<u8>,
 }
@@ -96,7 +103,8 @@ impl Link {
         self.parts.registry.stop();
         let deadline = Instant::now() + GOODBYE_MAX;
         while self.workers_left > 0 && Instant::now() < deadline {
-            wait(&self.parts.sleeper, &mut [], Some(deadline - Instant::now()));
+            let pause = if self.parts.registry.give_owed() { GOODBYE_MAX } else { OWED_PAUSE };
+            wait(&self.parts.sleeper, &mut [], Some(pause.min(deadline.saturating_duration_since(Instant::now()))));
             self.take_notes();
         }
         self.flush();
@@ -105,12 +113,13 @@ impl Link {
     }
 
     fn turn(&mut self) {
+        let timeout = self.timeout();
         let mut watched = [Watched::reading(self.parts.signals), Watched::reading(self.parts.listener.as_raw_fd())];
         match &self.control {
-            None => wait(&self.parts.sleeper, &mut watched, self.grace_left()),
+            None => wait(&self.parts.sleeper, &mut watched, timeout),
             Some(control) => {
                 let mut all = [watched[0], watched[1], control.watched()];
-                wait(&self.parts.sleeper, &mut all, None);
+                wait(&self.parts.sleeper, &mut all, timeout);
                 watched = [all[0], all[1]];
                 if all[2].ready {
                     self.serve();
@@ -123,6 +132,7 @@ impl Link {
             self.accept();
         }
         self.end_grace();
+        self.end_mute();
         if self.parts.registry.has_drained() {
             self.say(&ToControl::Event(Event::Drained));
         }
@@ -139,17 +149,22 @@ impl Link {
                 warn!(%error, "cannot use a connection to the contract socket");
                 continue;
             }
-            self.alone_since = None;
-            self.control = Some(Control { stream, reader: FrameReader::default(), greeted: false, unsent: Vec::new() });
+            let (reader, since) = (FrameReader::default(), Instant::now());
+            self.control = Some(Control { stream, reader, since, greeted: false, unsent: Vec::new() });
         }
     }
 
-    /// Reads what control has to say.
+    /// Reads what control has to say. What it said before it went is carried out.
     fn serve(&mut self) {
         let Some(control) = &mut self.control else { return };
-        if let Err(why) = control.receive() {
-            return self.detach(&why);
+        let end = control.receive().err();
+        self.take_frames();
+        if let Some(why) = end {
+            self.detach(&why);
         }
+    }
+
+    fn take_frames(&mut self) {
         loop {
             let Some(control) = &mut self.control else { return };
             match control.reader.next::<ToDataplane>() {
@@ -180,6 +195,7 @@ impl Link {
         if let Some(control) = &mut self.control {
             control.greeted = true;
         }
+        self.alone_since = None;
         self.say(&ToControl::Hello(hello));
         for part in snapshot {
             self.say(&ToControl::Snapshot(part));
@@ -221,6 +237,9 @@ impl Link {
                 self.parts.registry.note(&event);
                 self.say(&ToControl::Event(event));
             }
+            WorkerNote::Begun => self.parts.registry.begun(worker),
+            // This is where it is freed.
+            WorkerNote::Spent(_) => {}
             WorkerNote::Lost => {
                 let (answers, event) = self.parts.registry.lost(worker);
                 warn!(worker, "a worker was lost and begins anew");
@@ -242,19 +261,35 @@ impl Link {
 
     fn flush(&mut self) {
         if let Some(Err(why)) = self.control.as_mut().map(Control::send) {
+            self.serve();
             self.detach(&why);
         }
     }
 
     fn detach(&mut self, why: &str) {
-        info!(why, "control detached; media goes on");
-        self.control = None;
-        self.alone_since = Some(Instant::now());
+        let Some(control) = self.control.take() else { return };
+        if control.greeted {
+            info!(why, "control detached; media goes on");
+            self.alone_since = Some(Instant::now());
+        } else {
+            warn!(why, "a connection to the contract socket ended without a hello");
+        }
     }
 
-    fn grace_left(&self) -> Option<Duration> {
-        let since = self.alone_since.filter(|_| !self.parts.registry.is_empty())?;
-        Some(self.parts.grace.saturating_sub(since.elapsed()).max(Duration::from_millis(10)))
+    /// When to look up although nobody calls.
+    fn timeout(&mut self) -> Option<Duration> {
+        let grace = self.alone_since.filter(|_| !self.parts.registry.is_empty()).map(|since| (since, self.parts.grace));
+        let hello = self.control.as_ref().filter(|control| !control.greeted).map(|control| (control.since, HELLO_MAX));
+        let left =
+            |(since, max): (Instant, Duration)| max.saturating_sub(since.elapsed()).max(Duration::from_millis(10));
+        let owed = (!self.parts.registry.give_owed()).then_some(OWED_PAUSE);
+        [grace.map(left), hello.map(left), owed].into_iter().flatten().min()
+    }
+
+    fn end_mute(&mut self) {
+        if self.control.as_ref().is_some_and(|control| !control.greeted && control.since.elapsed() >= HELLO_MAX) {
+            self.detach("it did not say hello");
+        }
     }
 
     fn end_grace(&mut self) {

@@ -8,9 +8,9 @@ use crate::counters::Counters;
 use crate::leg::{Keys, Leg, LegHandle};
 use crate::legs::LegTable;
 use crate::outlets::Outlets;
-use crate::queues::{Admission, Datagram};
+use crate::queues::{Admission, Datagram, Spent};
 use crate::stages::DTLS;
-use crosspoint_contract::{DropReason, Event, LegFailure, LegState};
+use crosspoint_contract::{DropReason, LegFailure, LegState};
 use crosspoint_wire::Nanos;
 
 /// Admissions taken in one turn: half a batch, so that timers find room too.
@@ -39,10 +39,14 @@ pub fn admit(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets
         let Ok(admission) = outlets.ends.from_lobby.pop() else { return };
         match admission {
             Admission::Datagram { leg, datagram } => send_datagram(batch, legs, leg, &datagram, counters),
-            Admission::Keys { leg, keys } => install(legs, leg, keys, now, outlets, counters),
+            Admission::Keys { leg, keys } => {
+                if let Err(keys) = install(legs, leg, keys, now, outlets) {
+                    outlets.give_back(Spent::Keys(keys));
+                }
+            }
             Admission::Failed { leg, why } => {
                 if let Some(leg) = legs.of(leg) {
-                    fail(leg, why, outlets, counters);
+                    fail(leg, why, outlets, now);
                 }
             }
         }
@@ -67,32 +71,31 @@ fn send_datagram(
     batch.packet_mut(i).disposition = Disposition::Send;
 }
 
-/// The leg has keys: it is connected.
+/// The leg has keys: it is connected. Gives them back when it has no use for them.
 pub fn install(
     legs: &mut LegTable,
     leg: LegHandle,
     keys: Box<Keys>,
     now: Nanos,
     outlets: &mut Outlets,
-    counters: &Counters,
-) {
-    let Some(leg) = legs.of(leg).filter(|leg| leg.state == LegState::Opening) else { return };
-    let Some(remote_addr) = leg.remote_addr() else { return };
-    let suite = keys.suite;
-    leg.suite = Some(suite);
+) -> Result<(), Box<Keys>> {
+    let opening = |leg: &&mut Leg| leg.state == LegState::Opening && leg.remote_addr().is_some();
+    let Some(leg) = legs.of(leg).filter(opening) else { return Err(keys) };
+    leg.suite = Some(keys.suite);
     leg.keys = Some(keys);
     leg.state = LegState::Connected;
     leg.last_heard = now;
     leg.deadlines.connect = None;
-    outlets.event(Event::LegConnected { leg: leg.id, remote_addr, suite }, counters);
+    outlets.tell(leg, now);
+    Ok(())
 }
 
 /// The leg will not carry media again, and its peer gets nothing more; said once.
-pub fn fail(leg: &mut Leg, why: LegFailure, outlets: &mut Outlets, counters: &Counters) {
+pub fn fail(leg: &mut Leg, why: LegFailure, outlets: &mut Outlets, now: Nanos) {
     if leg.failure.is_none() {
         leg.failure = Some(why);
         leg.state = LegState::Failed;
         leg.digits_sent = None;
-        outlets.event(Event::LegFailed { leg: leg.id, why }, counters);
+        outlets.tell(leg, now);
     }
 }

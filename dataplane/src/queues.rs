@@ -77,6 +77,10 @@ impl DigitText {
 pub enum WorkerNote {
     Answered(Answered),
     Happened(Event),
+    /// The worker has taken `Begin`; nothing to answer.
+    Begun,
+    /// Memory without an answer to go back with.
+    Spent(#[allow(dead_code)] Spent),
     /// The worker panicked: everything before this was said by it, everything after by its successor.
     Lost,
     /// The worker has ended as it was told to.
@@ -95,6 +99,7 @@ pub enum Spent {
     Leg(#[allow(dead_code)] Box<Leg>),
     Description(#[allow(dead_code)] Box<Description>),
     Credentials(#[allow(dead_code)] Credentials),
+    Keys(#[allow(dead_code)] Box<Keys>),
 }
 
 /// A worker to the lobby.

@@ -16,12 +16,12 @@ use crate::affinity::thread_busy_ns;
 use crate::io::Waker;
 use crate::leg::{Leg, LegHandle};
 use crate::lobby::LobbyPage;
-use crate::queues::{Answered, DigitText, LobbyOrder, WorkerOrder};
+use crate::queues::{DigitText, LobbyOrder, WorkerOrder};
 use crate::random;
 use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, LEGS_PER_SNAPSHOT_MAX};
 use crosspoint_contract::{
-    Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, Done, Event, Fingerprint, LegId, LegReport,
-    LegState, Order, Refused, RemoteDescription, Snapshot, WorkerCounters, WorkerHello, WorkerId,
+    Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, Done, Fingerprint, LegId, LegReport, LegState,
+    Order, Refused, RemoteDescription, Snapshot, WorkerCounters, WorkerHello, WorkerId,
 };
 use record::{LegRecord, credentials, description, local_description, seed, takes_telephone_events};
 use rtrb::Producer;
@@ -47,6 +47,8 @@ pub struct Registry {
     lobby_page: Arc<LobbyPage>,
     fingerprint: Fingerprint,
     draining: bool,
+    /// The attached control plane knows that the last leg has gone.
+    drained_said: bool,
     started: Instant,
     attachment: Attachment,
 }
@@ -71,11 +73,12 @@ impl Registry {
             lobby_page,
             fingerprint,
             draining: false,
+            drained_said: false,
             started: Instant::now(),
             attachment: Attachment(0),
         };
         for worker in 0..registry.seats.len() {
-            registry.send_unanswered(worker, WorkerOrder::Begin);
+            registry.seats[worker].owe(WorkerOrder::Begin);
         }
         registry
     }
@@ -91,7 +94,7 @@ impl Registry {
     /// A control plane has attached: earlier commands are answered to nobody.
     pub fn attach(&mut self) -> Attachment {
         self.attachment.0 += 1;
-        self.draining = false;
+        self.drained_said = false;
         self.attachment
     }
 
@@ -121,6 +124,9 @@ impl Registry {
             Command::SetRemote { leg, remote } => self.set_remote(asked, leg, remote),
             Command::RestartIce { leg, restart } => self.restart_ice(asked, leg, restart),
             Command::Bridge { bridge, legs } => self.bridge(asked, bridge, legs),
+            Command::Unbridge { bridge } if !self.bridges.contains_key(&bridge) => {
+                return Some(answer(id, Ok(Done::Ok)));
+            }
             Command::Unbridge { bridge } => self.unbridge(asked, bridge),
             Command::SendDigits { leg, digits } => self.send_digits(asked, leg, &digits),
             Command::ReadLeg { leg } => self
@@ -132,12 +138,23 @@ impl Registry {
             },
             Command::ReadCounters => return Some(answer(id, Ok(self.read_counters()))),
             Command::Drain => {
-                self.draining = true;
+                (self.draining, self.drained_said) = (true, false);
                 return Some(answer(id, Ok(Done::Ok)));
             }
             Command::ShutDown => return Some(answer(id, Ok(Done::Ok))),
         };
-        result.err().map(|refused| answer(id, Err(refused)))
+        let refused = result.err()?;
+        // Of a leg that is being closed: the answer must not overtake that of `CloseLeg`.
+        let closing = match &refused {
+            Refused::UnknownLeg(leg) => self.legs.get(leg).map(|record| record.worker),
+            _ => None,
+        };
+        let queued = closing.map(|worker| self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(refused.clone())));
+        match queued {
+            Some(Ok(())) => None,
+            Some(Err(busy)) => Some(answer(id, Err(busy))),
+            None => Some(answer(id, Err(refused))),
+        }
     }
 
     fn open(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, call: CallKey) -> Result<()> {
@@ -161,13 +178,14 @@ impl Registry {
         Ok(())
     }
 
-    /// The worker of the call's other legs, or the one with the fewest legs.
+    /// The worker of the call's other legs, or the one with the fewest legs among those that are there.
     fn place(&self, call: CallKey) -> Result<usize> {
         if let Some(&(worker, _)) = self.calls.get(&call) {
             return Ok(worker);
         }
-        let roomiest = (0..self.seats.len()).max_by_key(|&worker| (self.seats[worker].free.len(), usize::MAX - worker));
-        roomiest.ok_or(Refused::LegsExhausted)
+        let up = (0..self.seats.len()).filter(|&worker| !self.seats[worker].is_down);
+        up.max_by_key(|&worker| (self.seats[worker].free.len(), usize::MAX - worker))
+            .ok_or(Refused::WorkerLost(WorkerId(0)))
     }
 
     fn set_remote(
@@ -215,6 +233,16 @@ impl Registry {
         if worker != other_worker {
             return Err(Refused::OtherWorker(legs[1]));
         }
+        if legs[0] == legs[1] {
+            return Err(Refused::SameLeg(legs[1]));
+        }
+        if self.seats[worker].room() < 2 {
+            return Err(Refused::Busy(WorkerId(worker as u16)));
+        }
+        // The worker takes the two out of their own bridges; whom this bridge joined before it cannot know.
+        if self.bridges.get(&bridge).is_some_and(|joined| *joined != legs) {
+            self.unbridge(None, bridge)?;
+        }
         self.send(worker, WorkerOrder::Join([first, second]), asked, Reply::Ok)?;
         legs.iter().for_each(|&leg| self.leave_bridge(leg));
         self.leave_bridge_of(bridge);
@@ -228,7 +256,7 @@ impl Registry {
     }
 
     fn unbridge(&mut self, asked: Option<(Attachment, CommandId)>, bridge: BridgeId) -> Result<()> {
-        let legs = *self.bridges.get(&bridge).ok_or(Refused::UnknownBridge(bridge))?;
+        let Some(&legs) = self.bridges.get(&bridge) else { return Ok(()) };
         let (worker, first) = self.known(legs[0])?;
         let (_, second) = self.known(legs[1])?;
         self.send(worker, WorkerOrder::Part([first, second]), asked, Reply::Ok)?;
@@ -241,7 +269,7 @@ impl Registry {
         let Some(digits) = DigitText::new(digits) else {
             return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::BadDigits));
         };
-        let record = self.legs.get_mut(&leg).ok_or(Refused::UnknownLeg(leg))?;
+        let record = self.legs.get(&leg).ok_or(Refused::UnknownLeg(leg))?;
         let takes_events = record.remote.as_ref().is_some_and(|remote| takes_telephone_events(&remote.formats));
         if !takes_events {
             return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::NoTelephoneEvent(leg)));
@@ -249,11 +277,17 @@ impl Registry {
         if asked.is_some() && record.digits == asked {
             return self.send(worker, WorkerOrder::Echo, asked, Reply::Ok);
         }
-        record.digits = asked;
-        self.send(worker, WorkerOrder::SendDigits { leg: handle, digits }, asked, Reply::Ok)
+        self.send(worker, WorkerOrder::SendDigits { leg: handle, digits }, asked, Reply::Ok)?;
+        if let Some(record) = self.legs.get_mut(&leg) {
+            record.digits = asked;
+        }
+        Ok(())
     }
 
     fn close(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId) -> Result<()> {
+        if let Some(record) = self.legs.get(&leg).filter(|record| record.closing) {
+            return self.send(record.worker, WorkerOrder::Echo, asked, Reply::ClosedToo(leg));
+        }
         let (worker, handle) = self.known(leg)?;
         self.send(worker, WorkerOrder::Close(handle), asked, Reply::Closed(leg))?;
         self.tell_lobby(LobbyOrder::Forget { leg });
@@ -273,74 +307,21 @@ impl Registry {
         }
     }
 
-    /// A worker answered the oldest order it had not answered.
-    pub fn answered(&mut self, worker: usize, answered: Answered) -> Option<Answer> {
-        let awaited = self.seats[worker].awaited.pop_front()?;
-        if let Reply::Closed(leg) = awaited.reply {
-            self.forget(leg);
-        }
-        let (attachment, id) = awaited.command?;
-        if attachment != self.attachment {
-            return None;
-        }
-        let result = answered.result.and_then(|report| match awaited.reply {
-            Reply::Ok => Ok(Done::Ok),
-            Reply::Opened(local) => Ok(Done::Opened(*local)),
-            Reply::Report | Reply::Closed(_) => Ok(Done::Report(report.unwrap_or_default())),
-            Reply::Refused(refused) => Err(refused),
-        });
-        Some(answer(id, result))
-    }
-
-    /// Keeps what an event says, for snapshots.
-    pub fn note(&mut self, event: &Event) {
-        let leg = match event {
-            Event::LegConnected { leg, .. }
-            | Event::LegMoved { leg, .. }
-            | Event::LegSilent { leg, .. }
-            | Event::LegHeard { leg }
-            | Event::LegReported { leg, .. }
-            | Event::LegFailed { leg, .. } => leg,
-            Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => return,
-        };
-        if let Some(record) = self.legs.get_mut(leg) {
-            record.note(event);
-        }
-    }
-
-    /// A worker was lost: its legs are gone, its orders are refused, its successor begins empty.
-    pub fn lost(&mut self, worker: usize) -> (Vec<Answer>, Event) {
-        let id = WorkerId(worker as u16);
-        let awaited = std::mem::take(&mut self.seats[worker].awaited);
-        let answers = awaited
-            .into_iter()
-            .filter_map(|awaited| awaited.command)
-            .filter(|(attachment, _)| *attachment == self.attachment)
-            .map(|(_, command)| answer(command, Err(Refused::WorkerLost(id))))
-            .collect();
-        let legs: Vec<LegId> =
-            self.legs.iter().filter(|(_, record)| record.worker == worker).map(|(&leg, _)| leg).collect();
-        for &leg in &legs {
-            self.tell_lobby(LobbyOrder::Forget { leg });
-            self.leave_bridge(leg);
-            self.forget(leg);
-        }
-        self.send_unanswered(worker, WorkerOrder::Begin);
-        (answers, Event::WorkerLost { worker: id, legs })
-    }
-
-    /// True once, when the last leg has gone after `Drain`.
+    /// True once for each control plane, when the last leg has gone after `Drain`.
     pub fn has_drained(&mut self) -> bool {
-        self.draining && self.legs.is_empty() && {
-            self.draining = false;
-            true
-        }
+        let drained = self.draining && self.legs.is_empty();
+        drained && !std::mem::replace(&mut self.drained_said, true)
+    }
+
+    /// Gives workers what must arrive, as far as there is room; true when nothing is owed any more.
+    pub fn give_owed(&mut self) -> bool {
+        self.seats.iter_mut().fold(true, |all, seat| seat.give_owed() && all)
     }
 
     /// Tells all workers to say goodbye and end, and the lobby to end.
     pub fn stop(&mut self) {
         for worker in 0..self.seats.len() {
-            self.send_unanswered(worker, WorkerOrder::Stop);
+            self.seats[worker].owe(WorkerOrder::Stop);
         }
         self.tell_lobby(LobbyOrder::Stop);
     }
@@ -384,26 +365,16 @@ impl Registry {
         command: Option<(Attachment, CommandId)>,
         reply: Reply,
     ) -> Result<()> {
-        let seat = &mut self.seats[worker];
-        seat.orders.push(order).map_err(|_| Refused::Busy(WorkerId(worker as u16)))?;
-        seat.awaited.push_back(Awaited { command, reply });
-        seat.bell.wake();
-        Ok(())
+        let sent = self.seats[worker].send(order, Awaited { command, reply });
+        if sent { Ok(()) } else { Err(Refused::Busy(WorkerId(worker as u16))) }
     }
 
-    fn send_unanswered(&mut self, worker: usize, mut order: WorkerOrder) {
-        let seat = &mut self.seats[worker];
-        // It must arrive; a worker that lives makes room within a turn.
-        while let Err(rtrb::PushError::Full(back)) = seat.orders.push(order) {
-            order = back;
-            seat.bell.wake();
-            std::thread::yield_now();
-        }
-        seat.bell.wake();
-    }
-
+    /// The lobby waits for nobody, so there is room soon.
     fn tell_lobby(&mut self, mut order: LobbyOrder) {
         while let Err(rtrb::PushError::Full(back)) = self.lobby.push(order) {
+            if self.lobby.is_abandoned() {
+                return;
+            }
             order = back;
             self.lobby_waker.wake();
             std::thread::yield_now();
@@ -417,7 +388,7 @@ impl Registry {
             busy_ns: thread_busy_ns(seat.thread_id),
             elapsed_ns,
             legs_connected: self.connected_on(worker),
-            commands_queued: (CONTROL_TO_WORKER_MAX - seat.orders.slots()) as u32,
+            commands_queued: CONTROL_TO_WORKER_MAX.saturating_sub(seat.room()) as u32,
             ..seat.counters.read(seat.hello.worker)
         });
         Done::Counters { workers: workers.collect(), lobby: self.lobby_page.read() }
@@ -433,6 +404,7 @@ fn answer(id: CommandId, result: Result<Done>) -> Answer {
     Answer { id, result }
 }
 
+mod answers;
 mod record;
 mod seat;
 #[cfg(test)]

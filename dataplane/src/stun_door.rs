@@ -12,7 +12,7 @@ use crate::leg::Slot;
 use crate::legs::LegTable;
 use crate::outlets::Outlets;
 use crate::stages::STUN;
-use crosspoint_contract::{DropReason, Event, LegState};
+use crosspoint_contract::DropReason;
 use crosspoint_wire::Nanos;
 use crosspoint_wire::ice_lite::{Outcome, StunRefusal};
 use crosspoint_wire::stun::{BINDING, Class, Message};
@@ -31,7 +31,7 @@ pub fn answer_checks(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut
         let mut reply = [0; REPLY_BYTES_MAX];
         match check(batch.bytes(i), source, now, legs, &mut reply) {
             Ok((slot, outcome)) => {
-                move_to_pair_in_use(slot, legs, outlets, counters);
+                move_to_pair_in_use(slot, now, legs, outlets);
                 answer(batch, i, &reply, outcome, counters);
             }
             Err(reason) => batch.drop_packet(i, reason, counters),
@@ -90,13 +90,9 @@ fn drop_reason(refusal: StunRefusal) -> DropReason {
 }
 
 /// Packets go where ICE says.
-fn move_to_pair_in_use(slot: Slot, legs: &mut LegTable, outlets: &mut Outlets, counters: &Counters) {
+fn move_to_pair_in_use(slot: Slot, now: Nanos, legs: &mut LegTable, outlets: &mut Outlets) {
     let Some(leg) = legs.get_mut(slot) else { return };
     let Some(addr) = leg.ice.in_use() else { return };
-    let before = std::mem::replace(&mut leg.remote, Remote::from(addr));
-    if before == Remote::UNSPECIFIED {
-        outlets.reachable(leg.handle());
-    } else if before != leg.remote && leg.state == LegState::Connected {
-        outlets.event(Event::LegMoved { leg: leg.id, remote_addr: addr }, counters);
-    }
+    leg.remote = Remote::from(addr);
+    outlets.tell(leg, now);
 }

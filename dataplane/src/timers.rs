@@ -6,7 +6,7 @@
 
 use crate::batch::PacketBatch;
 use crate::counters::Counters;
-use crate::leg::{KNOCKS_PER_VISIT_MAX, Leg};
+use crate::leg::{FACTS_PER_VISIT_MAX, KNOCKS_PER_VISIT_MAX, Leg};
 use crate::legs::LegTable;
 use crate::lobby_door::fail;
 use crate::outlets::Outlets;
@@ -99,19 +99,21 @@ impl Timers {
         counters: &Counters,
     ) {
         leg.knocks_left = KNOCKS_PER_VISIT_MAX;
+        leg.facts_left = FACTS_PER_VISIT_MAX;
+        outlets.tell(leg, now);
         if leg.failure.is_some() {
             return;
         }
         match leg.state {
-            LegState::Opening => self.visit_opening(leg, outlets, now, counters),
+            LegState::Opening => self.visit_opening(leg, outlets, now),
             LegState::Connected => self.visit_connected(batch, leg, outlets, now, counters),
             LegState::Failed => {}
         }
     }
 
-    fn visit_opening(&mut self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos, counters: &Counters) {
+    fn visit_opening(&mut self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos) {
         if leg.deadlines.connect.is_some_and(|deadline| now >= deadline) {
-            fail(leg, LegFailure::ConnectTimeout, outlets, counters);
+            fail(leg, LegFailure::ConnectTimeout, outlets, now);
         }
     }
 
@@ -125,9 +127,9 @@ impl Timers {
     ) {
         // RFC 7675 §5.1: without fresh consent we stop sending.
         if leg.ice.consent_expired(now) {
-            return fail(leg, LegFailure::ConsentExpired, outlets, counters);
+            return fail(leg, LegFailure::ConsentExpired, outlets, now);
         }
-        self.notice_silence(leg, outlets, now, counters);
+        self.notice_silence(leg, outlets, now);
         if now >= *leg.deadlines.rtcp.get_or_insert(now + RTCP_FIRST) {
             leg.deadlines.rtcp = Some(now + self.next_rtcp_interval());
             rtcp::report(batch, leg, now, self.settings.ntp_origin, counters);
@@ -140,16 +142,14 @@ impl Timers {
     }
 
     /// A peer that may send and does not is silent; one that is held is not expected to.
-    fn notice_silence(&self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos, counters: &Counters) {
+    fn notice_silence(&self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos) {
         if !leg.may_receive() {
             leg.last_heard = now;
             return;
         }
-        let silence = now.since(leg.last_heard);
-        if !leg.silent && silence >= self.settings.silence {
+        if !leg.silent && now.since(leg.last_heard) >= self.settings.silence {
             leg.silent = true;
-            let silent_ms = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
-            outlets.event(Event::LegSilent { leg: leg.id, silent_ms }, counters);
+            outlets.tell(leg, now);
         }
     }
 

@@ -127,7 +127,10 @@ impl<'ends> Worker<'ends> {
                 self.say_goodbye();
                 return Turn::Stopped;
             }
-            self.begun |= matches!(order, WorkerOrder::Begin);
+            if matches!(order, WorkerOrder::Begin) {
+                self.begun = true;
+                self.outlets.begun();
+            }
             if !self.begun {
                 continue;
             }
@@ -181,18 +184,19 @@ impl<'ends> Worker<'ends> {
         Some(next.map_or(IoNanos::MAX, |next| IoNanos(next.0)))
     }
 
-    /// Copies what the io backend counted to the page that the link thread reads.
+    /// Adds what the io backend has counted since the last time to the page that the link thread reads: the page outlives
+    /// a worker, its backend does not.
     fn publish(&mut self) {
         let (io, page) = (self.io.counters(), &self.counters);
-        page.packets_received.set(io.packets_received);
-        page.bytes_received.set(io.bytes_received);
-        page.packets_sent.set(io.packets_sent);
-        page.bytes_sent.set(io.bytes_sent);
-        page.enters.set(io.enters);
-        page.receive_rearmed.set(io.receive_rearmed);
-        page.drop_packets(DropReason::SendFailed, io.send_failed - self.published.send_failed);
-        page.drop_packets(DropReason::SendExhausted, io.send_exhausted - self.published.send_exhausted);
+        let before = std::mem::replace(&mut self.published, io);
+        page.packets_received.add(io.packets_received - before.packets_received);
+        page.bytes_received.add(io.bytes_received - before.bytes_received);
+        page.packets_sent.add(io.packets_sent - before.packets_sent);
+        page.bytes_sent.add(io.bytes_sent - before.bytes_sent);
+        page.enters.add(io.enters - before.enters);
+        page.receive_rearmed.add(io.receive_rearmed - before.receive_rearmed);
+        page.drop_packets(DropReason::SendFailed, io.send_failed - before.send_failed);
+        page.drop_packets(DropReason::SendExhausted, io.send_exhausted - before.send_exhausted);
         page.legs.set(self.legs.len() as u64);
-        self.published = io;
     }
 }

@@ -224,12 +224,26 @@ mod tests {
         }
     }
 
+    fn until(done: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !done() {
+            assert!(Instant::now() < deadline, "the worker counts nothing");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn worker_that_panics_is_lost_and_its_successor_begins_empty_on_the_same_port() {
         let sleeper = Sleeper::new().expect("an eventfd");
         let plan = plan(Wakers { link: sleeper.waker(), lobby: sleeper.waker() });
         let (bell, (ends, mut link, _lobby)) = (plan.bell.clone(), worker_rings());
+        let counters = plan.counters.clone();
         let (started, thread) = spawn(plan, ends).expect("starts");
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        for n in 1..=3 {
+            peer.send_to(b"noise", started.addr).expect("sent");
+            until(|| counters.packets_received.get() == n);
+        }
         let mut give = |order| {
             assert!(link.to_worker.push(order).is_ok());
             bell.wake();
@@ -238,6 +252,7 @@ mod tests {
         give(WorkerOrder::Open(leg()));
         give(WorkerOrder::Panic);
         give(WorkerOrder::Open(leg()));
+        assert!(matches!(next_note(&mut link), WorkerNote::Begun));
         assert!(matches!(next_note(&mut link), WorkerNote::Answered(answered) if answered.result.is_ok()));
         assert!(matches!(next_note(&mut link), WorkerNote::Lost));
 
@@ -247,12 +262,14 @@ mod tests {
         };
         give(WorkerOrder::Begin);
         give(WorkerOrder::Open(leg()));
+        assert!(matches!(next_note(&mut link), WorkerNote::Begun));
         let answered = next_note(&mut link);
         assert!(
             matches!(answered, WorkerNote::Answered(answered) if answered.result.is_ok()),
             "the slot is free, and the order before `Begin` was not carried out"
         );
         assert!(std::net::UdpSocket::bind(started.addr).is_err(), "the successor holds the port");
+        assert_eq!(counters.packets_received.get(), 3, "totals do not fall with a worker");
         assert!(link.to_worker.push(WorkerOrder::Stop).is_ok());
         bell.wake();
         assert!(matches!(next_note(&mut link), WorkerNote::Stopped));

@@ -6,16 +6,16 @@
 
 mod support;
 
-use crosspoint_contract::limits::{WORKER_TO_CONTROL_MAX, WORKER_TO_LOBBY_MAX};
+use crosspoint_contract::limits::WORKER_TO_LOBBY_MAX;
 use crosspoint_contract::{DropReason, Event, LegFailure, Refused};
 use crosspoint_dataplane::leg::KNOCKS_PER_VISIT_MAX;
-use crosspoint_dataplane::queues::{Admission, Datagram, DigitText, Knock, WorkerNote, WorkerOrder};
+use crosspoint_dataplane::queues::{Admission, Datagram, DigitText, Knock, WorkerOrder};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::rtcp::{self, Packet, ReportBlock};
 use crosspoint_wire::srtp::Suite;
 use std::net::SocketAddr;
 use support::stand::{SimPeer, Stand};
-use support::{DIGITS, OPUS};
+use support::OPUS;
 
 const CLIENT_HELLO: [u8; 60] = [22; 60];
 
@@ -316,26 +316,4 @@ fn wish_for_a_key_frame_reaches_the_source_in_its_own_terms() {
         _ => None,
     });
     assert_eq!(missing, Some(vec![1000, 1002]));
-}
-
-#[test]
-fn full_link_to_control_drops_events_and_keeps_room_for_answers() {
-    let mut stand = Stand::new();
-    let mut a = stand.connect_with(0, &[OPUS, DIGITS], Suite::AeadAes128Gcm);
-    for _ in 0..WORKER_TO_CONTROL_MAX + 10 {
-        a.timestamp += 4000;
-        let packet = a.next_packet(110, &[5, 10, 0, 160]);
-        stand.net.inject(a.addr, &packet);
-    }
-    while stand.counters.packets_received.get() < WORKER_TO_CONTROL_MAX as u64 + 10 {
-        stand.worker.turn().expect("a simulated network does not fail");
-    }
-    assert!(stand.counters.events_dropped.get() >= 10);
-    stand.push(WorkerOrder::Read(a.leg));
-    stand.worker.turn().expect("a simulated network does not fail");
-    let mut last = None;
-    while let Ok(note) = stand.link.from_worker.pop() {
-        last = Some(note);
-    }
-    assert!(matches!(last, Some(WorkerNote::Answered(_))), "the answer found room behind the events");
 }

@@ -6,6 +6,8 @@ mod support;
 
 use crosspoint_contract::{CallKey, Command, Done, Event, LegId, Refused, TransportRequest};
 use crosspoint_dataplane::{BackendChoice, DataplaneConfig};
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
@@ -149,6 +151,38 @@ fn legs_without_a_control_plane_are_closed_when_the_grace_time_ends() {
         assert!(Instant::now() < deadline, "the leg is still there");
         std::thread::sleep(Duration::from_millis(100));
     }
+    dataplane.ended();
+}
+
+#[test]
+fn orders_of_a_control_plane_that_goes_at_once_are_carried_out() {
+    let dataplane = Dataplane::on(BackendChoice::Auto);
+    let mut control = dataplane.attach();
+    for leg in 1..=10 {
+        control.send(Command::OpenLeg { leg: LegId(leg), call: CallKey(1), transport: TransportRequest::WebRtc });
+    }
+    drop(control);
+    let mut control = dataplane.attach();
+    assert_eq!(control.snapshot.legs.len(), 10);
+    control.ok(Command::ShutDown);
+    dataplane.ended();
+}
+
+#[test]
+fn connection_without_a_hello_is_no_control_plane_and_is_closed() {
+    let dataplane = Dataplane::start(DataplaneConfig {
+        workers: 1,
+        legs_max: 4,
+        grace: Duration::from_millis(300),
+        ..DataplaneConfig::default()
+    });
+    dataplane.attach().open(1);
+    let mut mute = UnixStream::connect(dataplane.directory.path().join("dataplane.sock")).expect("accepted");
+    mute.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    assert_eq!(mute.read(&mut [0]).expect("closed in time"), 0);
+    let mut control = dataplane.attach();
+    assert!(control.snapshot.legs.is_empty(), "it did not stop the grace time");
+    control.ok(Command::ShutDown);
     dataplane.ended();
 }
 

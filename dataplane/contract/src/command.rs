@@ -26,9 +26,10 @@ pub enum Command {
     /// A repetition with the same `restart` number gives the same credentials. Answer: [`Done::Opened`].
     RestartIce { leg: LegId, restart: u32 },
     /// Joins two legs of one call: what one receives, the other sends. A leg is in one bridge at most;
-    /// joining it elsewhere takes it out first. Answer: [`Done::Ok`].
+    /// joining it elsewhere takes it out first, and so do other legs under the same bridge id. Answer: [`Done::Ok`].
     Bridge { bridge: BridgeId, legs: [LegId; 2] },
-    /// Parts them; their packets are dropped and counted until they are joined again. Answer: [`Done::Ok`].
+    /// Parts them; their packets are dropped and counted until they are joined again. Unknown bridges count as parted.
+    /// Answer: [`Done::Ok`].
     Unbridge { bridge: BridgeId },
     /// Sends digits to the leg's peer as telephone events (RFC 4733), `0-9 * # A-D`, `w` waits half a second.
     /// Answer: [`Done::Ok`] when queued.
@@ -39,7 +40,8 @@ pub enum Command {
     CloseLeg { leg: LegId },
     /// Answer: [`Done::Counters`].
     ReadCounters,
-    /// Refuses new legs; [`crate::Event::Drained`] follows when the last one is gone. Answer: [`Done::Ok`].
+    /// Refuses new legs from now on, whoever attaches; [`crate::Event::Drained`] follows when the last one is gone.
+    /// Answer: [`Done::Ok`].
     Drain,
     /// Closes all legs and ends the process with exit status 0. A control plane that ends in an orderly way says
     /// it to the dataplane it started. Answer: [`Done::Ok`], then the link closes.
@@ -59,8 +61,8 @@ pub enum Done {
 pub enum Refused {
     #[error("leg {0} is not open")]
     UnknownLeg(LegId),
-    #[error("bridge {0} does not exist")]
-    UnknownBridge(BridgeId),
+    #[error("leg {0} cannot be joined with itself")]
+    SameLeg(LegId),
     #[error("leg {0} is on another worker than its bridge")]
     OtherWorker(LegId),
     #[error("the dataplane holds as many legs as it may")]

@@ -3,10 +3,10 @@
 use super::*;
 use crate::bell::Bell;
 use crate::io::Sleeper;
-use crate::queues::Spent;
+use crate::queues::{Answered, Spent};
 use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, FRAME_BYTES_MAX};
 use crosspoint_contract::{
-    Codec, Direction, DtlsRole, Format, IceCredentials, LegFailure, LocalDescription, SrtpSuite, ToControl,
+    Codec, Direction, DtlsRole, Event, Format, IceCredentials, LegFailure, LocalDescription, SrtpSuite, ToControl,
     TransportRequest, frame,
 };
 use rtrb::{Consumer, RingBuffer};
@@ -178,8 +178,9 @@ fn bridge_joins_legs_of_one_worker_only_and_a_leg_is_in_one_bridge() {
     assert_eq!(desk.ask(bridge(2, 2, 3)), Ok(Done::Ok));
     let bridges = desk.snapshot().bridges;
     assert_eq!(bridges, [BridgeSnapshot { bridge: BridgeId(2), legs: vec![LegId(2), LegId(3)] }]);
-    assert_eq!(desk.ask(Command::Unbridge { bridge: BridgeId(1) }), Err(Refused::UnknownBridge(BridgeId(1))));
+    assert_eq!(desk.ask(bridge(3, 1, 1)), Err(Refused::SameLeg(LegId(1))));
     assert_eq!(desk.ask(Command::Unbridge { bridge: BridgeId(2) }), Ok(Done::Ok));
+    assert_eq!(desk.ask(Command::Unbridge { bridge: BridgeId(2) }), Ok(Done::Ok), "parted is parted");
     assert!(desk.snapshot().bridges.is_empty());
 }
 
@@ -206,6 +207,10 @@ fn draining_refuses_new_legs_and_ends_with_the_last_one() {
     desk.ask(Command::CloseLeg { leg: LegId(1) }).expect("closed");
     assert!(desk.registry.has_drained());
     assert!(!desk.registry.has_drained(), "said once");
+    assert_eq!(desk.open(3, 1), Err(Refused::Draining));
+    desk.registry.attach();
+    assert_eq!(desk.open(3, 1), Err(Refused::Draining), "the next control plane changes nothing");
+    assert!(desk.registry.has_drained(), "and is told");
 }
 
 #[test]
@@ -222,7 +227,88 @@ fn lost_worker_takes_only_its_own_legs_and_its_successor_begins_empty() {
     assert_eq!(desk.snapshot().legs.len(), 1);
     assert!(matches!(desk.taken(0), Some(WorkerOrder::Read(_))));
     assert!(matches!(desk.taken(0), Some(WorkerOrder::Begin)));
-    assert_eq!(desk.open(3, 3).expect("all slots are free again").worker, WorkerId(0));
+    assert_eq!(desk.open(3, 3).expect("room").worker, WorkerId(1), "the successor has not begun");
+    desk.registry.begun(0);
+    assert_eq!(desk.open(4, 4).expect("all slots are free again").worker, WorkerId(0));
+}
+
+#[test]
+fn legs_are_refused_while_no_worker_is_there() {
+    let mut desk = Desk::new(1, 8, 64);
+    desk.registry.lost(0);
+    assert_eq!(desk.open(1, 1), Err(Refused::WorkerLost(WorkerId(0))));
+}
+
+#[test]
+fn worker_that_takes_no_orders_holds_nobody_up_and_finds_what_must_arrive() {
+    let mut desk = Desk::new(2, 8, 2);
+    for leg in [1, 3] {
+        let order = desk.order(open(leg, 1));
+        assert_eq!(desk.registry.command(order), None);
+    }
+    desk.registry.lost(0);
+    desk.registry.stop();
+    assert!(!desk.registry.give_owed());
+    assert!(matches!(desk.taken(1), Some(WorkerOrder::Stop)), "the other one is told at once");
+    let mut taken = Vec::new();
+    while !desk.registry.give_owed() || taken.len() < 4 {
+        taken.push(desk.taken(0).expect("an order"));
+    }
+    assert!(matches!(taken[2..], [WorkerOrder::Begin, WorkerOrder::Stop]));
+}
+
+#[test]
+fn digits_that_found_no_room_are_sent_when_they_are_asked_again() {
+    let mut desk = Desk::new(1, 8, 1);
+    desk.open(1, 1).expect("room");
+    let events = Format { payload_type: 101, codec: Codec::TelephoneEvent, clock_rate_hz: 8000, channels: 1 };
+    desk.ask(Command::SetRemote { leg: LegId(1), remote: remote(vec![events]) }).expect("described");
+    let read = desk.order(Command::ReadLeg { leg: LegId(1) });
+    assert_eq!(desk.registry.command(read), None);
+    let order = desk.order(Command::SendDigits { leg: LegId(1), digits: "1".into() });
+    let busy = desk.registry.command(order.clone()).expect("refused at once");
+    assert_eq!(busy.result, Err(Refused::Busy(WorkerId(0))));
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Read(_))));
+    assert_eq!(desk.registry.command(order), None);
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::SendDigits { .. })));
+}
+
+#[test]
+fn bridge_that_is_used_for_other_legs_leaves_its_former_ones_alone() {
+    let mut desk = Desk::new(1, 8, 64);
+    for leg in 1..=4 {
+        desk.open(leg, 1).expect("room");
+    }
+    desk.ask(Command::Bridge { bridge: BridgeId(1), legs: [LegId(1), LegId(2)] }).expect("joined");
+    let order = desk.order(Command::Bridge { bridge: BridgeId(1), legs: [LegId(3), LegId(4)] });
+    assert_eq!(desk.registry.command(order), None);
+    let legs = |[a, b]: [LegHandle; 2]| [a.leg, b.leg];
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Part(parted)) if legs(parted) == [LegId(1), LegId(2)]));
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Join(joined)) if legs(joined) == [LegId(3), LegId(4)]));
+    assert!(desk.snapshot().legs.iter().all(|leg| leg.bridge.is_some() == (leg.leg.0 > 2)));
+}
+
+#[test]
+fn leg_that_is_being_closed_answers_in_order_and_with_the_same_figures() {
+    let mut desk = Desk::new(1, 8, 64);
+    desk.open(1, 1).expect("room");
+    for command in
+        [Command::CloseLeg { leg: LegId(1) }, Command::ReadLeg { leg: LegId(1) }, Command::CloseLeg { leg: LegId(1) }]
+    {
+        let order = desk.order(command);
+        assert_eq!(desk.registry.command(order), None, "it waits for the worker");
+    }
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Close(_))));
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Echo)));
+    assert!(matches!(desk.taken(0), Some(WorkerOrder::Echo)));
+    let report = LegReport { packets_sent: 7, ..LegReport::default() };
+    let mut answered = |figures| {
+        let answered = Answered { result: Ok(figures), spent: Spent::Nothing };
+        desk.registry.answered(0, answered).expect("an answer").result
+    };
+    assert_eq!(answered(Some(report.clone())), Ok(Done::Report(report.clone())));
+    assert_eq!(answered(None), Err(Refused::UnknownLeg(LegId(1))));
+    assert_eq!(answered(None), Ok(Done::Report(report)));
 }
 
 #[test]

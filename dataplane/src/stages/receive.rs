@@ -37,7 +37,7 @@ fn receive_one(
     counters: &Counters,
 ) -> Result<(), DropReason> {
     let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
-    heard(leg, header.payload_len, now, outlets, counters);
+    heard(leg, header.payload_len, now, outlets);
     let payload_type = leg.payload_types[usize::from(header.payload_type & 0x7f)];
     if !payload_type.is_known() {
         return Err(DropReason::PayloadTypeUnknown);
@@ -50,19 +50,19 @@ fn receive_one(
     if payload_type.is_telephone_event()
         && let Some(digit) = leg.digits_heard.on_packet(&header, header.payload(packet))
     {
-        outlets.event(Event::DigitHeard { leg: leg.id, digit }, counters);
+        outlets.fact(leg, Event::DigitHeard { leg: leg.id, digit }, counters);
     }
     Ok(())
 }
 
 /// The peer is alive: it sent something that only it can send.
 #[inline]
-fn heard(leg: &mut Leg, payload_bytes: usize, now: Nanos, outlets: &mut Outlets, counters: &Counters) {
+fn heard(leg: &mut Leg, payload_bytes: usize, now: Nanos, outlets: &mut Outlets) {
     leg.last_heard = now;
     leg.figures.packets_received += 1;
     leg.figures.payload_bytes_received += payload_bytes as u64;
     if leg.silent {
         leg.silent = false;
-        outlets.event(Event::LegHeard { leg: leg.id }, counters);
+        outlets.tell(leg, now);
     }
 }

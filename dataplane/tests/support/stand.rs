@@ -36,7 +36,7 @@ pub struct Stand {
     pub lobby: LobbyEnds,
     pub counters: Arc<Counters>,
     pub events: VecDeque<Event>,
-    answers: VecDeque<Answered>,
+    pub answers: VecDeque<Answered>,
     /// What the worker sent, and nobody has looked at yet.
     pub sent: VecDeque<Datagram>,
 }
@@ -78,6 +78,7 @@ impl Stand {
             match note {
                 WorkerNote::Answered(answered) => self.answers.push_back(answered),
                 WorkerNote::Happened(event) => self.events.push_back(event),
+                WorkerNote::Begun | WorkerNote::Spent(_) => {}
                 WorkerNote::Lost | WorkerNote::Stopped => panic!("the worker ended"),
             }
         }
@@ -172,6 +173,13 @@ impl Stand {
 
     /// Gives both sides keys, as the lobby would after a handshake.
     pub fn key(&mut self, peer: &mut SimPeer, suite: Suite) {
+        let keys = self.keys_for(peer, suite);
+        assert!(self.lobby.to_worker.push(keys).is_ok());
+        self.turn();
+    }
+
+    /// Gives the peer its keys; those for its leg are in the admission.
+    pub fn keys_for(&self, peer: &mut SimPeer, suite: Suite) -> Admission {
         let (to_peer, from_peer) = (master_key(suite, 1), master_key(suite, 2));
         peer.keys = Some((SrtpSender::new(&from_peer), SrtpReceiver::new(&to_peer)));
         let keys = Box::new(Keys {
@@ -179,8 +187,7 @@ impl Stand {
             receiver: SrtpReceiver::new(&from_peer),
             sender: SrtpSender::new(&to_peer),
         });
-        assert!(self.lobby.to_worker.push(Admission::Keys { leg: peer.leg, keys }).is_ok());
-        self.turn();
+        Admission::Keys { leg: peer.leg, keys }
     }
 
     /// Opens a leg whose peer takes Opus and digits, and connects it.
@@ -320,6 +327,6 @@ impl SimPeer {
     }
 }
 
-pub fn master_key(suite: Suite, n: u8) -> MasterKey {
+fn master_key(suite: Suite, n: u8) -> MasterKey {
     MasterKey::new(suite, &vec![n; suite.key_bytes()], &vec![n + 100; suite.salt_bytes()]).expect("right lengths")
 }
