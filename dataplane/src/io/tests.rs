@@ -123,7 +123,7 @@ fn ten_thousand_datagrams_come_back_once_each_in_order_and_intact(backend: Backe
     let counters = with_reflector(V4, backend, |reflector| exchange(V4, reflector, 10_000));
     assert_eq!(counters.packets_received, 10_000);
     assert_eq!(counters.packets_sent, 10_000);
-    assert_eq!(counters.bytes_received, (0..10_000).map(|n| datagram(n).len() as u64).sum());
+    assert_eq!(counters.bytes_received, (0..10_000).map(|n| datagram(n).len() as u64).sum::<u64>());
     assert_eq!(counters.bytes_sent, counters.bytes_received);
 }
 
