@@ -3,7 +3,7 @@
 
 use super::dataplane_keeper::LinkState;
 use super::listeners::Reachable;
-use super::settings::Settings;
+use super::settings::{Settings, TlsListen};
 use super::tls;
 use super::token::DEV_ACCOUNT_SID;
 use crosspoint_contract::WorkerHello;
@@ -36,7 +36,7 @@ fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String 
             "",
             format!("wss://{address}/signal   stock SDK: {{ chunderw: \"{address}\" }}{}", certificate_hint(settings)),
         ),
-        None if settings.dev => {
+        None if settings.dev && settings.signal_tls_listen == TlsListen::Auto => {
             line("", "no wss: the port above signal.listen is taken; choose one with --signal-tls-listen".into())
         }
         None => {}

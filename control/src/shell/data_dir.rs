@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   DIR (0700)
-//!     lock             held while a server runs; contains its process id
+//!     lock             held while a server runs; contains its process id, and "dev" in dev mode
 //!     node.key (0600)  32 random bytes: seals bridge tokens, so it must outlive the process
 //!     store.db (0600)  accounts, keys, call records, live calls
 //!     dataplane.sock   the contract with the dataplane
@@ -29,6 +29,22 @@ pub struct DataDir {
 #[derive(Debug)]
 pub struct DataDirLock {
     _file: File,
+}
+
+/// Who holds the lock, by its own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub process: u32,
+    pub dev: bool,
+}
+
+impl Holder {
+    fn read(file: &mut File) -> Option<Holder> {
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        let mut words = text.split_whitespace();
+        Some(Holder { process: words.next()?.parse().ok()?, dev: words.next() == Some("dev") })
+    }
 }
 
 impl DataDir {
@@ -64,22 +80,32 @@ impl DataDir {
         &self.path
     }
 
-    pub fn lock(&self) -> Result<DataDirLock, Fault> {
+    /// For the one server of it; `dev`: whether that takes placeholder keys.
+    pub fn lock(&self, dev: bool) -> Result<DataDirLock, Fault> {
         let path = self.join("lock");
         let fault = |source| Fault::DataDirectory { path: self.path.clone(), source };
         let mut file = owner_only().read(true).truncate(false).open(&path).map_err(fault)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                let process = holder.trim().parse().ok();
+                let process = Holder::read(&mut file).map(|holder| holder.process);
                 return Err(Fault::DataDirectoryInUse { path: self.path.clone(), process });
             }
             Err(fs::TryLockError::Error(error)) => return Err(fault(error)),
         }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(fault)?;
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}{}", std::process::id(), if dev { " dev" } else { "" }))
+            .map_err(fault)?;
         Ok(DataDirLock { _file: file })
+    }
+
+    /// The server that runs on `path`, if one does.
+    pub fn holder(path: &Path) -> Option<Holder> {
+        let mut file = File::open(path.join("lock")).ok()?;
+        match file.try_lock_shared() {
+            Err(fs::TryLockError::WouldBlock) => Holder::read(&mut file),
+            _ => None,
+        }
     }
 
     /// The key of this node, drawn at the first start.
@@ -155,12 +181,14 @@ mod tests {
     #[test]
     fn second_server_on_a_data_directory_is_refused_until_the_first_ends() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let first = DataDir::open(dir.path()).expect("open").lock().expect("lock");
+        let first = DataDir::open(dir.path()).expect("open").lock(false).expect("lock");
         let second = DataDir::open(dir.path()).expect("open");
-        let refused = second.lock().expect_err("locked").to_string();
+        let refused = second.lock(true).expect_err("locked").to_string();
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
+        assert_eq!(DataDir::holder(dir.path()), Some(Holder { process: std::process::id(), dev: false }));
         drop(first);
-        second.lock().expect("free again");
+        assert_eq!(DataDir::holder(dir.path()), None);
+        second.lock(true).expect("free again");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> 
     refuse_unreachable_media(&settings)?;
     let signals = Signals::install();
     let dir = DataDir::open(&settings.data_dir)?;
-    let _lock = dir.lock()?;
+    let _lock = dir.lock(settings.dev)?;
     let listeners = Listeners::open(&settings, &dir).await?;
     let store = SqliteStore::open(&dir).await?;
     let mut running = start(&settings, &dir, &store, plan).await?;
