@@ -177,19 +177,13 @@ impl Running {
         Err(fault)
     }
 
-    /// Calls hung up, clients told, records on disk, the dataplane ended if it is ours. Each step has its bound.
+    /// Calls hung up, clients told, records on disk, the dataplane ended, each step with its bound. A dataplane that is not
+    /// ours goes on with its calls, and the next server adopts them: an orderly restart costs no call.
     async fn end(&self) {
-        let _ = self.app.arrivals.send(Arrival::Input(Input::ShutDown)).await;
-        let hung_up = async {
-            while self.app.look().await.is_some_and(|view| view.gauges.calls > 0) {
-                sleep(LOOK_INTERVAL).await;
-            }
-            while self.app.open_sessions.count() > 0 {
-                sleep(LOOK_INTERVAL).await;
-            }
-        };
-        if timeout(HANG_UP_MAX, hung_up).await.is_err() {
-            tracing::warn!(kind = "clients_left", "some clients did not say goodbye in time");
+        if self.owns_dataplane {
+            self.hang_up().await;
+        } else {
+            tracing::info!(kind = "leaving", "calls go on in the dataplane; the next server adopts them");
         }
         if timeout(FLUSH_MAX, self.app.pending.flushed()).await.is_err() {
             tracing::error!(
@@ -207,6 +201,21 @@ impl Running {
                     "the dataplane does not end; its process id is in /healthz and in `ss -xlp`"
                 );
             }
+        }
+    }
+
+    async fn hang_up(&self) {
+        let _ = self.app.arrivals.send(Arrival::Input(Input::ShutDown)).await;
+        let hung_up = async {
+            while self.app.look().await.is_some_and(|view| view.gauges.calls > 0) {
+                sleep(LOOK_INTERVAL).await;
+            }
+            while self.app.open_sessions.count() > 0 {
+                sleep(LOOK_INTERVAL).await;
+            }
+        };
+        if timeout(HANG_UP_MAX, hung_up).await.is_err() {
+            tracing::warn!(kind = "clients_left", "some clients did not say goodbye in time");
         }
     }
 }
