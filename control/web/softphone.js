@@ -97,8 +97,14 @@ function showRegistration() {
   $('whoami').textContent = device?.identity ?? devIdentity ?? '';
   $('live-gateway').textContent = device?.gateway ?? '–';
   $('live-region').textContent = device?.region ?? '–';
-  if (device && !wasSignedIn && !call && document.activeElement === document.body) $('to').focus();
+  if (device && !wasSignedIn && !call && isFocusFree()) $('to').focus();
   if (!device && wasSignedIn) $('identity').focus();
+}
+
+/** Whether nothing has the focus, or something that was just hidden: browsers move the focus from there a moment later. */
+function isFocusFree() {
+  const active = document.activeElement;
+  return !active || active === document.body || active.closest('[hidden]') !== null;
 }
 
 // ---- calls
