@@ -89,6 +89,7 @@ impl Desk<'_> {
         if leg.state == LegState::Opening && leg.deadlines.connect.is_none() {
             leg.deadlines.connect = Some(now + CONNECT_TIMEOUT);
         }
+        let held_or_resumed = leg.direction != description.direction;
         leg.direction = description.direction;
         leg.mid = description.mid;
         leg.payload_types = payload_types(description.formats());
@@ -97,6 +98,9 @@ impl Desk<'_> {
         }
         let replaced = leg.description.replace(description);
         let other = leg.other;
+        if held_or_resumed {
+            self.interrupt(handle.slot, other);
+        }
         self.map_payload_types(handle.slot, other);
         let spent = replaced.map_or(Spent::Nothing, Spent::Description);
         Answered { result: Ok(None), spent }
@@ -112,8 +116,18 @@ impl Desk<'_> {
         self.part(b);
         self.known(a)?.other = b.slot;
         self.known(b)?.other = a.slot;
+        self.interrupt(a.slot, b.slot);
         self.map_payload_types(a.slot, b.slot);
         Ok(())
+    }
+
+    /// What either receives next follows what it received last: what was withheld in between is not lost.
+    fn interrupt(&mut self, a: Slot, b: Slot) {
+        for slot in [a, b] {
+            let Some(leg) = self.legs.get_mut(slot) else { continue };
+            leg.audio.continuity.interrupt();
+            leg.video.continuity.interrupt();
+        }
     }
 
     /// Takes a leg and its partner apart, if it has one.

@@ -119,16 +119,22 @@ fn header_extensions_stay_behind_and_the_receivers_mid_takes_their_place() {
 fn hold_stops_media_in_the_held_direction_only() {
     let mut stand = Stand::new();
     let (mut a, mut b) = stand.call();
-    stand.describe(&b, &[OPUS, DIGITS], Direction::ReceiveOnly, None);
     stand.speak(&mut a);
+    let before = stand.heard_by(&mut b)[0].0.sequence_number;
+    stand.describe(&b, &[OPUS, DIGITS], Direction::ReceiveOnly, None);
+    for _ in 0..3 {
+        stand.speak(&mut a);
+    }
     assert!(stand.heard_by(&mut b).is_empty());
-    assert_eq!(stand.dropped(DropReason::DirectionForbids), 1);
+    assert_eq!(stand.dropped(DropReason::DirectionForbids), 3);
     stand.speak(&mut b);
     assert_eq!(stand.heard_by(&mut a).len(), 1, "B may still be heard");
 
     stand.describe(&b, &[OPUS, DIGITS], Direction::SendReceive, None);
     stand.speak(&mut a);
-    assert_eq!(stand.heard_by(&mut b).len(), 1, "the hold is over");
+    let heard = stand.heard_by(&mut b);
+    assert_eq!(heard.len(), 1, "the hold is over");
+    assert_eq!(heard[0].0.sequence_number, before.wrapping_add(1), "what was withheld is not lost");
 }
 
 #[test]

@@ -75,6 +75,8 @@ pub struct Continuity {
     segments: [Option<Segment>; SEGMENTS_MAX],
     /// The number that would confirm that the source began another sequence.
     restart_at: Option<u16>,
+    /// What the source sends was not passed on for a while; its next packet follows the last one sent.
+    interrupted: bool,
 }
 
 impl Continuity {
@@ -88,7 +90,14 @@ impl Continuity {
             first_timestamp,
             segments: [None; SEGMENTS_MAX],
             restart_at: None,
+            interrupted: false,
         }
+    }
+
+    /// Says that packets of the source may be missing because we withheld them (hold, another bridge), so that the
+    /// receiver is not told of a loss that never happened.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
     }
 
     /// The SSRC of the outgoing stream.
@@ -112,6 +121,9 @@ impl Continuity {
             return self.map_other_source(source_ssrc, sequence_number, timestamp, marker, arrival, clock_rate_hz);
         };
         match distance(current.highest, sequence_number) {
+            1.. if self.interrupted => {
+                Some(self.switch(source_ssrc, sequence_number, timestamp, arrival, clock_rate_hz))
+            }
             1..=DROPOUT_MAX => {
                 self.restart_at = None;
                 if current.clock_rate_hz != clock_rate_hz {
@@ -190,7 +202,7 @@ impl Continuity {
         arrival: Nanos,
         clock_rate_hz: u32,
     ) -> Mapped {
-        self.restart_at = None;
+        (self.restart_at, self.interrupted) = (None, false);
         let offset = self.highest.wrapping_add(1).wrapping_sub(sequence_number);
         self.begin(source_ssrc, sequence_number, offset, timestamp, arrival, clock_rate_hz);
         self.advance(sequence_number, timestamp, true, arrival)
@@ -357,6 +369,19 @@ mod tests {
         assert_eq!((after.sequence_number, after.timestamp), (51, 2 * FRAME));
         assert_eq!(map(&mut out, A, 5, 3), None, "a stray from before");
         assert_eq!(sequence(map(&mut out, A, 30_002, 3)), 52);
+    }
+
+    #[test]
+    fn packets_that_we_withheld_leave_no_gap_and_those_of_before_keep_their_place() {
+        let mut out = Continuity::new(1, 50, 0);
+        assert_eq!(sequence(map(&mut out, A, 10, 0)), 50);
+        assert_eq!(sequence(map(&mut out, A, 12, 2)), 52);
+        out.interrupt();
+        let resumed = map(&mut out, A, 5000, 300);
+        assert_eq!(sequence(resumed), 53);
+        assert!(resumed.unwrap().marker);
+        assert_eq!(sequence(map(&mut out, A, 11, 301)), 51, "late from before the interruption");
+        assert_eq!(sequence(map(&mut out, A, 5002, 302)), 55, "real loss is still told");
     }
 
     #[test]
