@@ -4,11 +4,16 @@
 //!  alice ── WebSocket ── control ── WebSocket ── bob        kill -9 control: media goes on, control returns and knows the call
 //!    └───────── UDP ──── dataplane ──── UDP ──────┘         kill -9 dataplane: the call ends with a code, the next one works
 //! ```
+//!
+//! The dataplane is the server's own child, or, as under systemd, a process that the server only attaches to.
 
 use crosspoint_tests::phone::{self, Phone};
-use crosspoint_tests::server::Metrics;
+use crosspoint_tests::server::{self, Metrics};
 use crosspoint_tests::{Server, process};
 use serde_json::json;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
 
 const MEDIA_FAILED: u64 = 53405;
 
@@ -89,6 +94,60 @@ async fn control_ended_in_order_ends_its_calls_and_its_dataplane() {
     assert_eq!(server.await_end().code(), Some(0), "{}", server.log());
     assert!(!process::is_alive(dataplane), "the dataplane outlived an orderly end");
     assert_eq!(server.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn orderly_restart_of_a_control_that_only_attached_costs_no_call() {
+    let dataplane = LoneDataplane::start();
+    let attach = format!("--media-attach={}", dataplane.socket().display());
+    let mut server = Server::start_with(&[&attach]);
+    let (mut alice, mut bob) = (Phone::connect(&server, "alice").await, Phone::register(&server, "bob").await);
+    let (mut a, mut b) = phone::talk(&mut alice, &mut bob).await;
+
+    Server::signal(server.control_pid(), "TERM");
+    assert_eq!(server.await_end().code(), Some(0), "{}", server.log());
+    a.media.hears(bob.voice, 50).await;
+    b.media.hears(alice.voice, 50).await;
+
+    server.restart();
+    server.await_metrics("the call to be known again", |metrics| calls(metrics) == 1.0);
+    let mut alice = Phone::connect(&server, "alice").await;
+    let mut bob = Phone::register(&server, "bob").await;
+    alice.resume(&a).await;
+    bob.resume(&b).await;
+    alice.hang_up(&a.call);
+    bob.session.expect("hangup").await;
+    assert_eq!(server.await_calls(1)[0]["end_reason"], "completed");
+}
+
+/// A dataplane that nobody's control started.
+struct LoneDataplane {
+    child: Child,
+    folder: TempDir,
+}
+
+impl LoneDataplane {
+    fn start() -> LoneDataplane {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let child = Command::new(server::binary())
+            .args(["dataplane", "--listen=127.0.0.1", "--port-base=0", "--workers=1", "--socket"])
+            .arg(folder.path().join("dataplane.sock"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary is built");
+        LoneDataplane { child, folder }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("dataplane.sock")
+    }
+}
+
+impl Drop for LoneDataplane {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn calls(metrics: &Metrics) -> f64 {
