@@ -31,6 +31,7 @@ use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender};
 use door::Door;
 use guest::{Expectation, Guest, Stage};
 use rtrb::Consumer;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -160,8 +161,8 @@ impl Lobby {
     fn knock(&mut self, knock: Knock, now: Instant) {
         let (Knock::Datagram { leg, .. } | Knock::Reachable { leg }) = &knock;
         let leg = leg.leg;
-        if !self.guests.contains_key(&leg) {
-            self.guests.insert(leg, Guest::new());
+        if let Entry::Vacant(seat) = self.guests.entry(leg) {
+            seat.insert(Guest::new());
             self.call_at(leg, Some(now + EARLY_AGE_MAX));
         }
         let Some(guest) = self.guests.get_mut(&leg) else { return };

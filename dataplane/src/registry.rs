@@ -315,7 +315,11 @@ impl Registry {
 
     /// Gives workers what must arrive, as far as there is room; true when nothing is owed any more.
     pub fn give_owed(&mut self) -> bool {
-        self.seats.iter_mut().fold(true, |all, seat| seat.give_owed() && all)
+        let mut nothing_owed = true;
+        for seat in &mut self.seats {
+            nothing_owed &= seat.give_owed();
+        }
+        nothing_owed
     }
 
     /// Tells all workers to say goodbye and end, and the lobby to end.

@@ -14,8 +14,8 @@ use crosspoint_wire::Nanos;
 use crosspoint_wire::rtcp::{self, Packet, ReportBlock};
 use crosspoint_wire::srtp::Suite;
 use std::net::SocketAddr;
-use support::stand::{SimPeer, Stand};
 use support::OPUS;
+use support::stand::{SimPeer, Stand};
 
 const CLIENT_HELLO: [u8; 60] = [22; 60];
 

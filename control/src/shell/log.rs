@@ -13,6 +13,11 @@ use tracing_subscriber::EnvFilter;
 /// Lines that may wait: some megabytes.
 const LINES_MAX: usize = 16_384;
 
+/// Libraries that print what passes through them at trace, tokens included, or a line per bad datagram. No filter of the
+/// user's gets more out of them.
+const QUIET: [&str; 7] =
+    ["tungstenite=warn", "tokio_tungstenite=warn", "axum=warn", "hyper=warn", "h2=warn", "rustls=warn", "dimpl=off"];
+
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Writes what waits when it is dropped, at the end of the process.
@@ -25,6 +30,7 @@ pub fn start(level: &str, format: LogFormat) -> Log {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
+    let filter = QUIET.iter().fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a directive")));
     let (writer, log) = queue(stderr());
     let _ = DROPPED.set(writer.error_counter());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
