@@ -93,26 +93,47 @@ fn peer_without_a_description_is_forgotten_in_the_end() {
     assert_eq!((stand.lobby.guests.len(), stand.lobby.timeouts.len()), (0, 0));
 }
 
-/// A ClientHello that we must refuse: DTLS 1.2, a suite of ours, no extended master secret.
-fn impossible_client_hello() -> Vec<u8> {
-    let mut hello = vec![254, 253];
-    hello.extend([7; 32]);
-    hello.extend([0, 0, 0, 2, 0xC0, 0x2B, 1, 0]);
-    let length = [0, 0, hello.len() as u8];
-    let mut message = [&[1][..], &length, &[0, 0, 0, 0, 0], &length].concat();
-    message.extend(hello);
-    [&[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, message.len() as u8][..], &message].concat()
+/// One byte of a long ClientHello, which nobody will ever complete.
+fn fragment_of_a_client_hello(n: u8) -> Vec<u8> {
+    let (record, body) = ([22, 254, 253, 0, 0, 0, 0, 0, 0, 0, n, 0, 13], 7);
+    let (length, sequence_number, offset, fragment_length) = ([0, 16, 0], [0, 0], [0, 0, n], [0, 0, 1]);
+    [&record[..], &[1], &length, &sequence_number, &offset, &fragment_length, &[body]].concat()
 }
 
 #[test]
 fn forged_client_hello_only_costs_the_handshake_it_began() {
     let mut stand = Stand::new();
     stand.expect(1, DtlsRole::Server);
-    stand.arrive(1, &impossible_client_hello());
-    assert_eq!((stand.page.failed.get(), stand.page.half_open.get()), (1, 0));
+    for n in 0..=u8::MAX {
+        stand.arrive(1, &fragment_of_a_client_hello(n));
+    }
+    assert!(stand.page.failed.get() > 0, "the engine gave up");
     assert!(!matches!(stand.worker.from_lobby.pop(), Ok(Admission::Failed { .. })), "the leg lives on");
     stand.connect(1);
     assert_eq!(stand.page.completed.get(), 1);
+}
+
+#[test]
+fn peer_gets_little_before_it_has_shown_that_it_receives() {
+    let mut stand = Stand::new();
+    stand.expect(1, DtlsRole::Server);
+    let mut peer = Handshake::new(&stand.peers, Role::Client, stand.now);
+    let mut scratch = [0; SCRATCH_BYTES];
+    let (mut received, mut sent) = (0, 0);
+    while let Output::Packet(len) = poll(&mut peer, &mut scratch) {
+        received += len;
+        stand.arrive(1, &scratch[..len]);
+    }
+    for _ in 0..60 {
+        stand.now += Duration::from_millis(500);
+        stand.lobby.fire_timeouts(stand.now);
+    }
+    while let Ok(admission) = stand.worker.from_lobby.pop() {
+        if let Admission::Datagram { datagram, .. } = admission {
+            sent += datagram.bytes().len();
+        }
+    }
+    assert!(sent > 0 && sent <= 3 * received, "{sent} bytes for {received}");
 }
 
 #[test]

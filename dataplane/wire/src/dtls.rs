@@ -71,8 +71,10 @@ impl Identity {
             .mtu(DATAGRAM_BYTES_MAX)
             .max_queue_rx(DATAGRAMS_WAITING_MAX)
             .require_client_certificate(true)
-            // The cookie proves that the peer receives at its address; an ICE check has proved that already.
-            .use_server_cookie(false)
+            // RFC 6347 §4.2.1: a server answers with more than it was sent only after the peer has shown that it receives at
+            // its address. The checks of ICE do not show that: a lite agent answers them without ever asking (RFC 8445
+            // §2.5), so who has a call of his own could aim our flights at others.
+            .use_server_cookie(true)
             .flight_start_rto(FLIGHT_TIMEOUT)
             .flight_retries(FLIGHT_REPETITIONS_MAX)
             .handshake_timeout(HANDSHAKE_TIMEOUT)
