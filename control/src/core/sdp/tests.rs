@@ -1,3 +1,5 @@
+//! Offer and answer, held to descriptions as browsers write them and to arbitrary ones. Input: text; no clock, no core.
+
 use super::*;
 use crate::core::refusal::Refusal;
 use crate::core::scenario::{answer_sdp, offer_sdp};
