@@ -26,6 +26,7 @@ pub mod frame;
 pub mod ids;
 pub mod leg;
 pub mod limits;
+pub mod rtp;
 
 pub use command::{Command, Done, Order, Refused};
 pub use counters::{LobbyCounters, WorkerCounters};
@@ -37,6 +38,10 @@ pub use leg::{
     BridgeSnapshot, Codec, ControlHello, DataplaneHello, Direction, DtlsRole, Fingerprint, Format, IceCredentials,
     LegReport, LegSnapshot, LegState, LocalDescription, Medium, RemoteDescription, Snapshot, SrtpSuite,
     TransportRequest, WorkerHello,
+};
+pub use rtp::{
+    CertificateDigest, FlowFilter, HashFunction, LearnFrom, Learning, PortsHello, Quality, Relaying, RtpRemote,
+    RtpRequest, SdesKey, Security, Spread, StreamReport,
 };
 
 /// Version of everything in this crate. Peers of different versions refuse each other in `Hello`.

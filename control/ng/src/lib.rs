@@ -1,0 +1,15 @@
+//! The ng control protocol: a media relay as SIP proxies (Kamailio, OpenSIPS) and application servers drive it.
+//!
+//! A core without IO, clock, threads or randomness, as the rest of control: it is entered by `handle(now, Input)` and
+//! returns effects, which the shell carries out.
+//!
+//! ```text
+//!  datagram, stream, HTTP body
+//!     '-> message (cookie, bencode or JSON) -> cookies (repetitions) -> request (command, options)
+//!           -> core: calls, parties, ports -> sdp: read, decide, write -> reply, and orders for the dataplane
+//! ```
+//!
+//! Compatibility level: rtpengine 10.5.3. A reply does not wait for the dataplane: ports, ICE credentials and SDES keys
+//! are chosen here. Only replies that carry figures do (`query`, `delete`).
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,201 @@
+//! RTP legs: legs with UDP ports of their own, as peers behind SIP and ng have them.
+//!
+//! ```text
+//!            control picks ports, ICE credentials and SDES keys,             dataplane
+//!            so that its SDP never waits for an answer from here
+//!   OpenLeg { transport: Rtp(RtpRequest) } ------------------------------------> ports are received on
+//!   SetRtpRemote { leg, RtpRemote } -------------------------------------------> where to send, keys, learning
+//!   Forward { source, sinks } -------------------------------------------------> what the source's peer sends, the sinks send
+//!   Filter { leg, FlowFilter } ------------------------------------------------> block, silence
+//! ```
+//!
+//! A leg is one media line of one party. Trust is earned as on every leg: with [`Security::Plain`] a source address may be
+//! learnt as [`Learning`] says; with keys only packets that authenticate move, feed or wake anything; with ICE only a
+//! validated pair is followed.
+
+use crate::leg::{Direction, DtlsRole, Format, IceCredentials, Medium, SrtpSuite};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use zeroize::Zeroizing;
+
+/// What a leg with ports of its own is opened with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RtpRequest {
+    /// Where it receives RTP and sends it from. Control owns the port range; the address is one the dataplane listens on.
+    pub rtp: SocketAddr,
+    /// The same for RTCP, unless it shares the port of RTP (RFC 5761).
+    pub rtcp: Option<SocketAddr>,
+    /// Ours; with them the leg answers checks as the lite side (RFC 8445 §2.5). Without them STUN is dropped.
+    pub ice: Option<IceCredentials>,
+    pub relaying: Relaying,
+    /// [`crate::Event::LegSilent`] is said when nothing authentic was heard for this long. 0: never.
+    pub silent_ms: u32,
+    /// `SO_PRIORITY` aside, what goes into the IP header (RFC 2474); 0 to 255.
+    pub tos: u8,
+}
+
+/// What happens to the identity of a stream on its way through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relaying {
+    /// We are an end of both RTP sessions: own SSRC, continuous numbers, own reports; payload types are mapped by format.
+    Endpoint,
+    /// RFC 3550 §7.2, a translator: SSRC, numbers, times, payload types and header extensions stay as the source wrote
+    /// them, and RTCP crosses. Each leg still opens and seals with its own keys.
+    Translator,
+}
+
+/// What the peer of an RTP leg told us in its SDP. A repetition with equal keys keeps the SRTP contexts and their ROC;
+/// other keys start anew (RFC 4568 §6.1, RFC 3711 §3.3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RtpRemote {
+    /// Where to send, before anything was learnt. Nothing: send only to a learnt address.
+    pub rtp: Option<SocketAddr>,
+    /// Where to send RTCP, unless it goes where RTP goes.
+    pub rtcp: Option<SocketAddr>,
+    pub security: Security,
+    /// The peer's credentials, where ICE is in use.
+    pub ice: Option<IceCredentials>,
+    pub learning: Learning,
+    /// What the peer is able to receive. With [`Relaying::Translator`] only clock rates and telephone events are read.
+    pub formats: Vec<Format>,
+    pub medium: Medium,
+    /// What we do, seen from us.
+    pub direction: Direction,
+}
+
+/// How packets of a leg are protected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Security {
+    /// RTP/AVP: neither authenticated nor encrypted.
+    Plain,
+    /// RFC 4568: keys from SDP, one for each direction.
+    Sdes {
+        /// The peer's `a=crypto`: opens what it sends.
+        receive: SdesKey,
+        /// Ours: seals what we send.
+        send: SdesKey,
+    },
+    /// RFC 5764. With ICE the handshake is accepted from a validated pair only, without ICE from the signaled or learnt
+    /// address only.
+    Dtls { fingerprint: CertificateDigest, our_role: DtlsRole },
+}
+
+/// One `inline:` of RFC 4568 §6.1.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SdesKey {
+    pub suite: SrtpSuite,
+    /// Master key followed by master salt, as long as the suite wants it.
+    pub key_and_salt: Zeroizing<Vec<u8>>,
+    /// Value and length in bytes.
+    pub mki: Option<(u32, u8)>,
+}
+
+/// Keys are never printed.
+impl fmt::Debug for SdesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SdesKey").field("suite", &self.suite).finish_non_exhaustive()
+    }
+}
+
+/// `a=fingerprint` with any hash function (RFC 8122 §5): the digest of the peer's certificate in DER.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateDigest {
+    pub hash: HashFunction,
+    pub digest: Vec<u8>,
+}
+
+/// Names of RFC 8122 §5 that are still in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HashFunction {
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// How the address that a plain leg sends to may move to where its packets come from (symmetric RTP, RFC 4961). Each
+/// [`crate::Command::SetRtpRemote`] opens the window again. An address is learnt only in the family that was signaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learning {
+    pub from: LearnFrom,
+    /// How long after signaling an address may be learnt, in milliseconds.
+    pub window_ms: u32,
+    /// Packets from elsewhere than the address in use are dropped once it is confirmed.
+    pub strict_source: bool,
+    /// After the window too, the address in use follows the packets. Dangerous: whoever guesses the port gets the call.
+    pub media_handover: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LearnFrom {
+    /// The signaled address stands (`asymmetric`).
+    Nothing,
+    /// The first packet decides.
+    FirstPacket,
+    /// The last packet of the window decides; until it is over, packets go where the newest came from.
+    LastPacketOfWindow,
+    /// As [`Self::LastPacketOfWindow`], but a source that matches the signaled address and port is preferred to one that
+    /// matches the address, that to one that matches the port, and that to any other.
+    BestMatch,
+}
+
+/// What becomes of packets that a leg's peer sends, before they reach any sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowFilter {
+    /// Nothing passes.
+    pub media_blocked: bool,
+    /// Telephone events do not pass.
+    pub digits_blocked: bool,
+    /// Audio passes as silence of the same codec, where one exists for it (G.711, G.722).
+    pub silenced: bool,
+}
+
+/// How one stream (one SSRC, one direction) fares, for [`crate::Command::ReadStreams`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamReport {
+    pub ssrc: u32,
+    /// From the peer.
+    pub packets: u64,
+    pub payload_bytes: u64,
+    /// By sequence numbers (RFC 3550 A.3).
+    pub packets_lost: i64,
+    pub jitter_us: u32,
+    pub payload_type: u8,
+    /// Since its newest packet.
+    pub idle_ms: u32,
+    /// What the receivers' reports about this stream came to, one sample a report block.
+    pub quality: Quality,
+}
+
+/// Sums over report blocks; divide by `samples`. The mean opinion score is that of ITU-T G.107, times ten.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    pub samples: u32,
+    pub mos_x10: Spread,
+    pub jitter_ms: Spread,
+    pub packet_loss_percent: Spread,
+    pub round_trip_us: Spread,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    pub sum: u64,
+    pub min: u32,
+    pub max: u32,
+    /// When the lowest and the highest were seen, in milliseconds after the leg opened.
+    pub min_at_ms: u32,
+    pub max_at_ms: u32,
+}
+
+/// Where the ports of a dataplane come from: said in its `Hello`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortsHello {
+    /// Addresses on which RTP legs may be opened.
+    pub addrs: Vec<std::net::IpAddr>,
+    /// A port is a table entry behind one steered socket; else it is a socket of its own.
+    pub steered: bool,
+    /// One line: why so.
+    pub reason: String,
+}
