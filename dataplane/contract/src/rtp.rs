@@ -17,7 +17,7 @@ use crate::leg::{Direction, DtlsRole, Format, IceCredentials, Medium, SrtpSuite}
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
-use zeroize::Zeroizing;
+use zeroize::ZeroizeOnDrop;
 
 /// What a leg with ports of its own is opened with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,11 +82,12 @@ pub enum Security {
 }
 
 /// One `inline:` of RFC 4568 §6.1.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, ZeroizeOnDrop, Serialize, Deserialize)]
 pub struct SdesKey {
+    #[zeroize(skip)]
     pub suite: SrtpSuite,
     /// Master key followed by master salt, as long as the suite wants it.
-    pub key_and_salt: Zeroizing<Vec<u8>>,
+    pub key_and_salt: Vec<u8>,
     /// Value and length in bytes.
     pub mki: Option<(u32, u8)>,
 }
