@@ -89,17 +89,18 @@ impl Desk<'_> {
         if leg.state == LegState::Opening && leg.deadlines.connect.is_none() {
             leg.deadlines.connect = Some(now + CONNECT_TIMEOUT);
         }
-        let held_or_resumed = leg.direction != description.direction;
-        leg.direction = description.direction;
-        leg.mid = description.mid;
+        let before = std::mem::replace(&mut leg.directions, description.directions);
+        leg.mids = description.mids;
         leg.payload_types = payload_types(description.formats());
         if leg.audio.last_sent.is_none() {
             leg.audio.clock_rate_hz = first_audio_clock_rate(description.formats(), leg.audio.clock_rate_hz);
         }
         let replaced = leg.description.replace(description);
-        let other = leg.other;
-        if held_or_resumed {
-            self.interrupt(handle.slot, other);
+        let (other, now_is) = (leg.other, leg.directions);
+        for medium in [Medium::Audio, Medium::Video] {
+            if before.of(medium) != now_is.of(medium) {
+                self.interrupt([handle.slot, other], medium);
+            }
         }
         self.map_payload_types(handle.slot, other);
         let spent = replaced.map_or(Spent::Nothing, Spent::Description);
@@ -116,17 +117,17 @@ impl Desk<'_> {
         self.part(b);
         self.known(a)?.other = b.slot;
         self.known(b)?.other = a.slot;
-        self.interrupt(a.slot, b.slot);
+        self.interrupt([a.slot, b.slot], Medium::Audio);
+        self.interrupt([a.slot, b.slot], Medium::Video);
         self.map_payload_types(a.slot, b.slot);
         Ok(())
     }
 
     /// What either receives next follows what it received last: what was withheld in between is not lost.
-    fn interrupt(&mut self, a: Slot, b: Slot) {
-        for slot in [a, b] {
+    fn interrupt(&mut self, slots: [Slot; 2], medium: Medium) {
+        for slot in slots {
             let Some(leg) = self.legs.get_mut(slot) else { continue };
-            leg.audio.continuity.interrupt();
-            leg.video.continuity.interrupt();
+            leg.outgoing(medium).continuity.interrupt();
         }
     }
 

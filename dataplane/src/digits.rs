@@ -10,7 +10,7 @@ use crate::leg::{DigitSending, Leg, Slot};
 use crate::legs::LegTable;
 use crate::queues::DigitText;
 use crate::stages::RTP;
-use crosspoint_contract::{Codec, DropReason, Refused};
+use crosspoint_contract::{Codec, DropReason, Medium, Refused};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::rtp::RtpHeader;
 use crosspoint_wire::telephone_event::{DigitSender, EventPacket};
@@ -73,7 +73,7 @@ fn send_leg(batch: &mut PacketBatch, leg: &mut Leg, now: Nanos, counters: &Count
         && let Some(event) = sending.sender.next(now, leg.audio.continuity.timestamp_at(now, sending.clock_rate_hz))
     {
         let payload_type = sending.payload_type;
-        if !leg.is_ready() || !leg.may_send() {
+        if !leg.is_ready() || !leg.may_send(Medium::Audio) {
             counters.drop_packet(DropReason::OtherLegNotReady);
             continue;
         }

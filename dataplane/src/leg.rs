@@ -5,7 +5,7 @@
 //! leaves in it, so that the worker allocates nothing. Decides nothing about packets: that is what stages do.
 //!
 //! ```text
-//!  line 0        id, keys, last_heard, remote address, other leg, state, direction
+//!  line 0        id, keys, last_heard, remote address, other leg, state, directions
 //!  lines 1-8     payload_types: what each incoming payload type is
 //!  lines 9-10    outgoing_payload_types: what it is called on the other leg
 //!  then          streams in, streams out, ICE, digits, figures
@@ -14,7 +14,9 @@
 use crate::flat_map::UfragKey;
 use crate::io::Remote;
 use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, STREAMS_PER_LEG_MAX};
-use crosspoint_contract::{Codec, Direction, Format, LegFailure, LegId, LegReport, LegState, Medium, SrtpSuite};
+use crosspoint_contract::{
+    Codec, Directions, Format, LegFailure, LegId, LegReport, LegState, Medium, PerMedium, SrtpSuite,
+};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::continuity::Continuity;
 use crosspoint_wire::ice_lite::{Credentials, IceLite};
@@ -58,7 +60,7 @@ pub struct Leg {
     pub other: Slot,
     pub slot: Slot,
     pub state: LegState,
-    pub direction: Direction,
+    pub directions: Directions,
     /// Known with the keys.
     pub suite: Option<SrtpSuite>,
     /// Why it failed, when it did.
@@ -77,8 +79,8 @@ pub struct Leg {
     pub audio: OutgoingStream,
     pub video: OutgoingStream,
     pub digits_heard: DigitListener,
-    /// What the peer wants in front of the audio it gets.
-    pub mid: Option<MidExtension>,
+    /// What the peer wants in front of the media it gets.
+    pub mids: PerMedium<Option<MidExtension>>,
 
     /// Position in the table's dense list.
     pub position: u32,
@@ -108,8 +110,8 @@ pub struct Keys {
 pub struct Description {
     pub formats: [Format; FORMATS_PER_LEG_MAX],
     pub formats_len: usize,
-    pub direction: Direction,
-    pub mid: Option<MidExtension>,
+    pub directions: Directions,
+    pub mids: PerMedium<Option<MidExtension>>,
 }
 
 impl Description {
@@ -118,7 +120,7 @@ impl Description {
     }
 }
 
-/// The value of `a=mid` as a header extension element (RFC 8843 §15) for the audio we send.
+/// The value of `a=mid` as a header extension element (RFC 9143 §15) for a medium we send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MidExtension {
     pub id: u8,
@@ -179,6 +181,11 @@ impl PayloadType {
     #[inline]
     pub fn is_video(self) -> bool {
         self.0 & Self::VIDEO != 0
+    }
+
+    #[inline]
+    pub fn medium(self) -> Medium {
+        if self.is_video() { Medium::Video } else { Medium::Audio }
     }
 
     #[inline]
@@ -322,7 +329,7 @@ impl Leg {
             remote: Remote::UNSPECIFIED,
             other: NO_SLOT,
             state: LegState::Opening,
-            direction: Direction::default(),
+            directions: Directions::default(),
             suite: None,
             failure: None,
             silent: false,
@@ -333,7 +340,7 @@ impl Leg {
             audio: stream(audio_ssrc, AUDIO_CLOCK_RATE_HZ),
             video: stream(video_ssrc, VIDEO_CLOCK_RATE_HZ),
             digits_heard: DigitListener::new(),
-            mid: None,
+            mids: PerMedium::default(),
             knocks_left: KNOCKS_PER_VISIT_MAX,
             facts_left: FACTS_PER_VISIT_MAX,
             told: Told::default(),
@@ -365,21 +372,24 @@ impl Leg {
         LegHandle { slot: self.slot, leg: self.id }
     }
 
-    /// Whether its description lets the peer send to us.
+    /// Whether its description lets the peer send this medium to us.
     #[inline]
-    pub fn may_receive(&self) -> bool {
-        matches!(self.direction, Direction::SendReceive | Direction::ReceiveOnly)
+    pub fn may_receive(&self, medium: Medium) -> bool {
+        self.directions.of(medium).receives()
     }
 
-    /// Whether its description lets us send to the peer.
+    /// Whether its description lets us send this medium to the peer.
     #[inline]
-    pub fn may_send(&self) -> bool {
-        matches!(self.direction, Direction::SendReceive | Direction::SendOnly)
+    pub fn may_send(&self, medium: Medium) -> bool {
+        self.directions.of(medium).sends()
     }
 
     #[inline]
-    pub fn outgoing(&mut self, video: bool) -> &mut OutgoingStream {
-        if video { &mut self.video } else { &mut self.audio }
+    pub fn outgoing(&mut self, medium: Medium) -> &mut OutgoingStream {
+        match medium {
+            Medium::Audio => &mut self.audio,
+            Medium::Video => &mut self.video,
+        }
     }
 
     /// The stream with this SSRC; a new one takes the place that was silent longest.

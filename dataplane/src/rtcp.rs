@@ -9,8 +9,8 @@ use crate::counters::Counters;
 use crate::leg::{IncomingStream, Leg, NO_SLOT, OutgoingStream, Slot};
 use crate::legs::LegTable;
 use crate::stages::RTCP;
-use crosspoint_contract::DropReason;
 use crosspoint_contract::limits::STREAMS_PER_LEG_MAX;
+use crosspoint_contract::{DropReason, Medium};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::reception;
 use crosspoint_wire::rtcp::{self, Packet, ReportBlock, RtcpError, SenderInfo};
@@ -91,7 +91,8 @@ fn read_block(leg: &mut Leg, block: &ReportBlock, ntp_now: Nanos) {
         return;
     }
     let round_trip = reception::round_trip(block, ntp_now);
-    let clock_rate_hz = leg.outgoing(video).clock_rate_hz.max(1);
+    let medium = if video { Medium::Video } else { Medium::Audio };
+    let clock_rate_hz = leg.outgoing(medium).clock_rate_hz.max(1);
     let figures = &mut leg.figures;
     if let Some(round_trip) = round_trip {
         figures.round_trip_us = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);

@@ -11,7 +11,7 @@ use crate::legs::LegTable;
 use crate::lobby_door::fail;
 use crate::outlets::Outlets;
 use crate::rtcp;
-use crosspoint_contract::{Event, LegFailure, LegState};
+use crosspoint_contract::{Event, LegFailure, LegState, Medium};
 use crosspoint_wire::Nanos;
 use std::net::SocketAddr;
 
@@ -143,7 +143,7 @@ impl Timers {
 
     /// A peer that may send and does not is silent; one that is held is not expected to.
     fn notice_silence(&self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos) {
-        if !leg.may_receive() {
+        if !leg.may_receive(Medium::Audio) && !leg.may_receive(Medium::Video) {
             leg.last_heard = now;
             return;
         }

@@ -6,12 +6,14 @@
 
 mod support;
 
-use crosspoint_contract::{Codec, Direction, DropReason, Event, Format};
+use crosspoint_contract::{Codec, Direction, Directions, DropReason, Event, Format};
 use crosspoint_dataplane::queues::WorkerOrder;
 use crosspoint_wire::Nanos;
 use crosspoint_wire::srtp::Suite;
 use support::stand::Stand;
 use support::{DIGITS, OPUS};
+
+const VP8: Format = Format { payload_type: 98, codec: Codec::Vp8, clock_rate_hz: 90_000, channels: 1 };
 
 #[test]
 fn media_flows_both_ways_in_every_suite() {
@@ -246,7 +248,6 @@ fn a_new_leg_in_an_old_slot_knows_nothing_of_the_old_one() {
 
 #[test]
 fn video_is_a_stream_of_its_own() {
-    const VP8: Format = Format { payload_type: 98, codec: Codec::Vp8, clock_rate_hz: 90_000, channels: 1 };
     let mut stand = Stand::new();
     let mut a = stand.connect_with(0, &[OPUS, VP8], Suite::AeadAes128Gcm);
     let mut b = stand.connect_with(1, &[OPUS, VP8], Suite::AeadAes128Gcm);
@@ -257,4 +258,43 @@ fn video_is_a_stream_of_its_own() {
     stand.arrive(&a, &frame);
     let heard = stand.heard_by(&mut b);
     assert_eq!([heard[0].0.ssrc, heard[1].0.ssrc], [b.local.ssrc, b.local.video_ssrc]);
+    assert_eq!([heard[0].0.marker, heard[1].0.marker], [true, false], "a frame of video ends where its sender says");
+}
+
+#[test]
+fn each_medium_has_a_direction_and_a_mid_of_its_own() {
+    let mut stand = Stand::new();
+    let mut a = stand.connect_with(0, &[OPUS, VP8], Suite::AeadAes128Gcm);
+    let mut b = stand.connect_with(1, &[OPUS, VP8], Suite::AeadAes128Gcm);
+    stand.join(&a, &b);
+    let mids = [Some((3, "0")), Some((3, "1"))];
+    for (video, passes) in [
+        (Direction::SendReceive, true),
+        (Direction::SendOnly, true),
+        (Direction::ReceiveOnly, false),
+        (Direction::Inactive, false),
+        (Direction::SendReceive, true),
+    ] {
+        stand.describe_media(&b, &[OPUS, VP8], Directions { video, ..Directions::default() }, mids);
+        let ssrc = a.ssrc;
+        stand.speak(&mut a);
+        a.ssrc = 0xA0FE;
+        let frame = a.next_packet(98, b"frame");
+        stand.arrive(&a, &frame);
+        a.ssrc = ssrc;
+        let heard: Vec<_> = stand
+            .heard_by(&mut b)
+            .into_iter()
+            .map(|(header, bytes)| {
+                let mid = header.extensions(&bytes).next(&bytes).map(|mid| bytes[mid.value].to_vec());
+                (header.ssrc, mid)
+            })
+            .collect();
+        let mut expected = vec![(b.local.ssrc, Some(b"0".to_vec()))];
+        if passes {
+            expected.push((b.local.video_ssrc, Some(b"1".to_vec())));
+        }
+        assert_eq!(heard, expected, "video is {video:?}");
+    }
+    assert_eq!(stand.dropped(DropReason::DirectionForbids), 2);
 }

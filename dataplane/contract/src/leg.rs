@@ -21,10 +21,10 @@ pub struct RemoteDescription {
     pub our_dtls_role: DtlsRole,
     /// What the peer is able to receive, in its order, with the payload types it wants to see.
     pub formats: Vec<Format>,
-    /// What we do, seen from us: `SendReceive`, or less when the peer holds the call.
-    pub direction: Direction,
+    /// What we do, seen from us: `SendReceive`, or less when the peer holds a medium.
+    pub directions: Directions,
     /// Value of `a=mid` and its header extension id, when the peer demultiplexes by it.
-    pub mid_extension: Option<(u8, String)>,
+    pub mid_extensions: PerMedium<Option<(u8, String)>>,
 }
 
 /// What our side of a leg must say in its SDP.
@@ -69,6 +69,29 @@ pub enum Medium {
     Video,
 }
 
+/// One value for each medium.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerMedium<T> {
+    pub audio: T,
+    pub video: T,
+}
+
+pub type Directions = PerMedium<Direction>;
+
+impl<T> PerMedium<T> {
+    pub fn from_fn(mut value: impl FnMut(Medium) -> T) -> Self {
+        PerMedium { audio: value(Medium::Audio), video: value(Medium::Video) }
+    }
+
+    #[inline]
+    pub fn of(&self, medium: Medium) -> &T {
+        match medium {
+            Medium::Audio => &self.audio,
+            Medium::Video => &self.video,
+        }
+    }
+}
+
 /// The bits of a payload type that matter to a forwarder. Two formats are the same medium to the receiver
 /// when `codec`, `clock_rate_hz` and `channels` are equal; parameters travel in SDP only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,6 +126,7 @@ pub enum Codec {
     Other(u32),
 }
 
+/// RFC 8866 §6.7, seen from whoever says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     #[default]
@@ -110,6 +134,27 @@ pub enum Direction {
     SendOnly,
     ReceiveOnly,
     Inactive,
+}
+
+impl Direction {
+    pub fn new(sends: bool, receives: bool) -> Self {
+        match (sends, receives) {
+            (true, true) => Direction::SendReceive,
+            (true, false) => Direction::SendOnly,
+            (false, true) => Direction::ReceiveOnly,
+            (false, false) => Direction::Inactive,
+        }
+    }
+
+    #[inline]
+    pub fn sends(self) -> bool {
+        matches!(self, Direction::SendReceive | Direction::SendOnly)
+    }
+
+    #[inline]
+    pub fn receives(self) -> bool {
+        matches!(self, Direction::SendReceive | Direction::ReceiveOnly)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use crate::random;
 use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
     BridgeId, CallKey, Codec, CommandId, Event, Fingerprint, Format, IceCredentials, LegFailure, LegReport,
-    LegSnapshot, LegState, LocalDescription, RemoteDescription, WorkerHello,
+    LegSnapshot, LegState, LocalDescription, PerMedium, RemoteDescription, WorkerHello,
 };
 use crosspoint_wire::ice_lite::Credentials;
 
@@ -125,7 +125,9 @@ pub fn description(remote: &RemoteDescription) -> Option<Description> {
     Some(Description {
         formats,
         formats_len: remote.formats.len(),
-        direction: remote.direction,
-        mid: remote.mid_extension.as_ref().and_then(|(id, mid)| MidExtension::new(*id, mid)),
+        directions: remote.directions,
+        mids: PerMedium::from_fn(|medium| {
+            remote.mid_extensions.of(medium).as_ref().and_then(|(id, mid)| MidExtension::new(*id, mid))
+        }),
     })
 }

@@ -6,8 +6,8 @@ use crate::io::Sleeper;
 use crate::queues::{Answered, Spent};
 use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, FRAME_BYTES_MAX};
 use crosspoint_contract::{
-    Codec, Direction, DtlsRole, Event, Format, IceCredentials, LegFailure, LocalDescription, SrtpSuite, ToControl,
-    TransportRequest, frame,
+    Codec, Directions, DtlsRole, Event, Format, IceCredentials, LegFailure, LocalDescription, PerMedium, SrtpSuite,
+    ToControl, TransportRequest, frame,
 };
 use rtrb::{Consumer, RingBuffer};
 
@@ -98,8 +98,8 @@ fn remote(formats: Vec<Format>) -> RemoteDescription {
         fingerprint: Fingerprint { sha256: [2; 32] },
         our_dtls_role: DtlsRole::Server,
         formats,
-        direction: Direction::SendReceive,
-        mid_extension: None,
+        directions: Directions::default(),
+        mid_extensions: PerMedium::default(),
     }
 }
 

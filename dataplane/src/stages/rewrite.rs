@@ -10,8 +10,8 @@ use crate::counters::Counters;
 use crate::leg::{Leg, MidExtension};
 use crate::legs::LegTable;
 use crate::stages::RTP;
-use crosspoint_contract::DropReason;
 use crosspoint_contract::limits::PACKET_BYTES_MAX;
+use crosspoint_contract::{DropReason, Medium};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::rtp::{self, RtpHeader};
 
@@ -38,12 +38,13 @@ pub fn rewrite(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters
 fn rewrite_one(leg: &mut Leg, room: &mut [u8], len: usize, now: Nanos) -> Result<usize, DropReason> {
     let header = RtpHeader::parse_protected(&room[..len]).map_err(|_| DropReason::RtpMalformed)?;
     let format = leg.payload_types[usize::from(header.payload_type)];
-    let mid = if format.is_video() { None } else { leg.mid };
+    let medium = format.medium();
+    let mid = *leg.mids.of(medium);
     let extension_bytes = mid.as_ref().map_or(0, MidExtension::bytes);
     if len + extension_bytes > PACKET_BYTES_MAX {
         return Err(DropReason::Truncated);
     }
-    let stream = leg.outgoing(format.is_video());
+    let stream = leg.outgoing(medium);
     let clock_rate_hz = format.clock_rate_hz();
     let mapped = stream
         .continuity
@@ -55,7 +56,11 @@ fn rewrite_one(leg: &mut Leg, room: &mut [u8], len: usize, now: Nanos) -> Result
     stream.count_sent(header.payload_len, now);
     rtp::set_sequence_number(room, mapped.sequence_number);
     rtp::set_timestamp(room, mapped.timestamp);
-    rtp::set_marker(room, mapped.marker);
+    // In audio it begins a talkspurt, which a change of source is (RFC 3551 §4.1). In video it ends a frame (RFC 7741
+    // §4.1, RFC 6184 §5.1): set by us on the first packet of a key frame, it would cut the frame short.
+    if medium == Medium::Audio {
+        rtp::set_marker(room, mapped.marker);
+    }
     rtp::set_ssrc(room, stream.continuity.ssrc());
     leg.figures.packets_sent += 1;
     leg.figures.payload_bytes_sent += header.payload_len as u64;

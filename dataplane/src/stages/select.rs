@@ -48,7 +48,8 @@ fn choose(legs: &LegTable, leg: &Leg, payload_type: u8) -> Result<Choice, DropRe
         return Err(DropReason::Unbridged);
     }
     let other = legs.get(leg.other).ok_or(DropReason::Unbridged)?;
-    if !leg.may_receive() || !other.may_send() {
+    let medium = leg.payload_types[usize::from(payload_type)].medium();
+    if !leg.may_receive(medium) || !other.may_send(medium) {
         return Err(DropReason::DirectionForbids);
     }
     match other.failure {

@@ -5,7 +5,9 @@ pub mod control;
 pub mod peer;
 pub mod stand;
 
-use crosspoint_contract::{Codec, Direction, DtlsRole, Fingerprint, Format, IceCredentials, RemoteDescription};
+use crosspoint_contract::{
+    Codec, Directions, DtlsRole, Fingerprint, Format, IceCredentials, PerMedium, RemoteDescription,
+};
 
 pub const OPUS: Format = Format { payload_type: 111, codec: Codec::Opus, clock_rate_hz: 48_000, channels: 2 };
 pub const DIGITS: Format =
@@ -18,7 +20,7 @@ pub fn description(fingerprint: [u8; 32], role: DtlsRole, formats: &[Format]) ->
         fingerprint: Fingerprint { sha256: fingerprint },
         our_dtls_role: role,
         formats: formats.to_vec(),
-        direction: Direction::SendReceive,
-        mid_extension: None,
+        directions: Directions::default(),
+        mid_extensions: PerMedium::default(),
     }
 }

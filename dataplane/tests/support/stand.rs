@@ -3,7 +3,8 @@
 use super::{DIGITS, OPUS};
 use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
-    Codec, Direction, DropReason, Event, Format, IceCredentials, LegId, LocalDescription, WorkerId,
+    Codec, Direction, Directions, DropReason, Event, Format, IceCredentials, LegId, LocalDescription, PerMedium,
+    WorkerId,
 };
 use crosspoint_dataplane::batch::Nanos as IoNanos;
 use crosspoint_dataplane::counters::Counters;
@@ -142,15 +143,26 @@ impl Stand {
         peer
     }
 
-    pub fn describe(&mut self, peer: &SimPeer, formats: &[Format], direction: Direction, mid: Option<(u8, &str)>) {
+    /// Describes what we may do with the peer's audio; its video flows both ways.
+    pub fn describe(&mut self, peer: &SimPeer, formats: &[Format], audio: Direction, mid: Option<(u8, &str)>) {
+        self.describe_media(peer, formats, Directions { audio, ..Directions::default() }, [mid, None]);
+    }
+
+    pub fn describe_media(
+        &mut self,
+        peer: &SimPeer,
+        formats: &[Format],
+        directions: Directions,
+        mids: [Option<(u8, &str)>; 2],
+    ) {
         let unused = Format { payload_type: 0, codec: Codec::Pcmu, clock_rate_hz: 0, channels: 0 };
         let mut all = [unused; FORMATS_PER_LEG_MAX];
         all[..formats.len()].copy_from_slice(formats);
         let description = Box::new(Description {
             formats: all,
             formats_len: formats.len(),
-            direction,
-            mid: mid.and_then(|(id, mid)| MidExtension::new(id, mid)),
+            directions,
+            mids: PerMedium::from_fn(|medium| mids[medium as usize].and_then(|(id, mid)| MidExtension::new(id, mid))),
         });
         self.done(WorkerOrder::Describe { leg: peer.leg, description });
     }

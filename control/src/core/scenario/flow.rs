@@ -53,7 +53,7 @@ fn the_two_exchanges_of_a_call_are_independent() {
     let remotes: Vec<_> = world.dataplane.legs.values().filter_map(|(_, _, remote)| remote.clone()).collect();
     assert_eq!(remotes.len(), 2);
     assert!(remotes.iter().all(|remote| remote.our_dtls_role == DtlsRole::Server));
-    assert!(remotes.iter().all(|remote| remote.mid_extension == Some((4, "0".into()))));
+    assert!(remotes.iter().all(|remote| remote.mid_extensions.audio == Some((4, "0".into()))));
 }
 
 #[test]

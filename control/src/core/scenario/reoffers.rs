@@ -38,7 +38,7 @@ fn hold_and_resume_reach_the_dataplane_and_are_mirrored() {
         world.say(talk.alice, "reinvite", json!({ "callsid": talk.alice_sid, "sdp": held }));
         let answer = world.only(talk.alice, "answer");
         assert!(text(&answer, "sdp").contains(ours));
-        assert_eq!(world.dataplane.legs[&leg].2.as_ref().map(|r| r.direction), Some(direction));
+        assert_eq!(world.dataplane.legs[&leg].2.as_ref().map(|r| r.directions.audio), Some(direction));
     }
 }
 

@@ -19,7 +19,9 @@ pub use negotiate::{Agreed, Pair, agree, agree_again, offered};
 pub use read::read;
 pub use write::{Ours, write_answer, write_offer};
 
-use crosspoint_contract::{Codec, Direction, DtlsRole, Fingerprint, Format, IceCredentials, Medium, RemoteDescription};
+use crosspoint_contract::{
+    Codec, Direction, Directions, DtlsRole, Fingerprint, Format, IceCredentials, Medium, PerMedium, RemoteDescription,
+};
 
 /// A client's description, reduced to what we act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,14 +81,17 @@ impl Description {
 
     /// For the dataplane: this peer, with `agreed` formats, we in `our_dtls_role`.
     pub fn to_remote(&self, agreed: &Agreed, our_dtls_role: DtlsRole) -> RemoteDescription {
-        let audio = self.line(Medium::Audio);
         RemoteDescription {
             ice: self.ice.clone(),
             fingerprint: self.fingerprint.clone(),
             our_dtls_role,
             formats: agreed.audio.iter().chain(&agreed.video).map(|f| f.format).collect(),
-            direction: audio.map(|line| mirrored(line.direction)).unwrap_or_default(),
-            mid_extension: audio.and_then(|line| Some((line.mid_extension_id?, line.mid.clone()?))),
+            directions: Directions::from_fn(|medium| {
+                self.line(medium).map_or(Direction::Inactive, |line| mirrored(line.direction))
+            }),
+            mid_extensions: PerMedium::from_fn(|medium| {
+                self.line(medium).and_then(|line| Some((line.mid_extension_id?, line.mid.clone()?)))
+            }),
         }
     }
 }
