@@ -435,6 +435,8 @@ impl Leg {
             remote_addr: self.remote_addr(),
             suite: self.suite,
             packets_dropped: self.figures.packets_dropped,
+            rtcp_packets_received: 0,
+            rtcp_bytes_received: 0,
         }
     }
 }

@@ -48,7 +48,7 @@ pub use fault::Fault;
 use bell::Bell;
 use clock::nanos;
 use counters::Counters;
-use crosspoint_contract::{Fingerprint, Generation, WorkerHello, WorkerId};
+use crosspoint_contract::{Fingerprint, Generation, PortsHello, WorkerHello, WorkerId};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::dtls::Identity;
 use io::{IoConfig, Sleeper};
@@ -72,6 +72,7 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
     let lobby_sleeper = new_sleeper()?;
     let identity = Identity::generate().map_err(|error| Fault::Identity(error.to_string()))?;
     let fingerprint = Fingerprint { sha256: identity.sha256() };
+    let certificate_der = identity.certificate_der().to_vec();
     let wakers = Wakers { link: sleeper.waker(), lobby: lobby_sleeper.waker() };
 
     let mut crew = Crew::default();
@@ -98,6 +99,8 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
         grace: config.grace,
         generation: Generation(random::u64()),
         fingerprint,
+        certificate_der,
+        ports: PortsHello::default(),
     })
     .run();
     lobby.join().map_err(|_| Fault::ThreadLost { thread: "lobby".into() })

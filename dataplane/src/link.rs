@@ -13,8 +13,8 @@ use crate::registry::Registry;
 use crate::waiting::{Watched, wait};
 use crosspoint_contract::frame::encode;
 use crosspoint_contract::{
-    Command, DataplaneHello, Done, Event, Fingerprint, FrameError, FrameReader, Generation, Order, ToControl,
-    ToDataplane, VERSION,
+    Command, DataplaneHello, Done, Event, Fingerprint, FrameError, FrameReader, Generation, Order, PortsHello,
+    ToControl, ToDataplane, VERSION,
 };
 use rtrb::Consumer;
 use std::io::{ErrorKind, Read, Write};
@@ -68,6 +68,8 @@ pub struct LinkParts {
     pub grace: Duration,
     pub generation: Generation,
     pub fingerprint: Fingerprint,
+    pub certificate_der: Vec<u8>,
+    pub ports: PortsHello,
 }
 
 pub struct Link {
@@ -189,6 +191,8 @@ impl Link {
             process_id: std::process::id(),
             workers: self.parts.registry.hellos(),
             fingerprint: self.parts.fingerprint.clone(),
+            certificate_der: self.parts.certificate_der.clone(),
+            ports: self.parts.ports.clone(),
         };
         let snapshot = self.parts.registry.snapshot();
         info!(legs = snapshot.iter().map(|part| part.legs.len()).sum::<usize>(), "control attached");

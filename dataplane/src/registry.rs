@@ -21,7 +21,7 @@ use crate::random;
 use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, LEGS_PER_SNAPSHOT_MAX};
 use crosspoint_contract::{
     Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, Done, Fingerprint, LegId, LegReport, LegState,
-    Order, Refused, RemoteDescription, Snapshot, WorkerCounters, WorkerHello, WorkerId,
+    Order, Refused, RemoteDescription, Snapshot, TransportRequest, WorkerCounters, WorkerHello, WorkerId,
 };
 use record::{LegRecord, credentials, description, local_description, seed, takes_telephone_events};
 use rtrb::Producer;
@@ -120,10 +120,18 @@ impl Registry {
         let Order { id, command } = order;
         let asked = Some((self.attachment, id));
         let result = match command {
-            Command::OpenLeg { leg, call, .. } => self.open(asked, leg, call),
+            Command::OpenLeg { leg, call, transport: TransportRequest::WebRtc } => self.open(asked, leg, call),
             Command::SetRemote { leg, remote } => self.set_remote(asked, leg, remote),
             Command::RestartIce { leg, restart } => self.restart_ice(asked, leg, restart),
             Command::Bridge { bridge, legs } => self.bridge(asked, bridge, legs),
+            // An RTP leg is not opened yet, so none is known.
+            Command::OpenLeg { transport: TransportRequest::Rtp(request), .. } => {
+                Err(Refused::NoSuchAddress(request.rtp.ip()))
+            }
+            Command::SetRtpRemote { leg, .. }
+            | Command::Forward { source: leg, .. }
+            | Command::Filter { leg, .. }
+            | Command::ReadStreams { leg } => self.known(leg).and(Err(Refused::UnsuitedLeg(leg))),
             Command::Unbridge { bridge } if !self.bridges.contains_key(&bridge) => {
                 return Some(answer(id, Ok(Done::Ok)));
             }

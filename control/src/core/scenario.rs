@@ -108,6 +108,8 @@ impl World {
             process_id: 1,
             workers: Vec::new(),
             fingerprint: Fingerprint { sha256: [9; 32] },
+            certificate_der: Vec::new(),
+            ports: crosspoint_contract::PortsHello::default(),
         };
         let snapshot = self.dataplane.snapshot();
         self.input(Input::DataplaneAttached { hello, snapshot });

@@ -349,6 +349,8 @@ mod tests {
             process_id: 1,
             workers: (0..workers).map(worker).collect(),
             fingerprint: Fingerprint { sha256: [0; 32] },
+            certificate_der: Vec::new(),
+            ports: crosspoint_contract::PortsHello::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use super::settings::resolve;
 use crate::core::input::Input;
 use crosspoint_contract::{
     Answer, Command, CommandId, DataplaneHello, Done, Event, Fingerprint, FrameReader, Generation, LegId,
-    LobbyCounters, Order, Snapshot, ToControl, ToDataplane, VERSION, frame,
+    LobbyCounters, Order, PortsHello, Snapshot, ToControl, ToDataplane, VERSION, frame,
 };
 use std::time::Duration;
 use tempfile::TempDir;
@@ -21,7 +21,15 @@ const IMPATIENT: Patience =
 
 fn hello(version: u32) -> ToControl {
     let fingerprint = Fingerprint { sha256: [7; 32] };
-    ToControl::Hello(DataplaneHello { version, generation: Generation(9), process_id: 4, workers: vec![], fingerprint })
+    ToControl::Hello(DataplaneHello {
+        version,
+        generation: Generation(9),
+        process_id: 4,
+        workers: vec![],
+        fingerprint,
+        certificate_der: vec![],
+        ports: PortsHello::default(),
+    })
 }
 
 /// The dataplane's side of a link.

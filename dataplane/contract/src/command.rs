@@ -5,7 +5,9 @@
 use crate::counters::{LobbyCounters, WorkerCounters};
 use crate::ids::{BridgeId, CallKey, CommandId, LegId, WorkerId};
 use crate::leg::{LegReport, LocalDescription, RemoteDescription, TransportRequest};
+use crate::rtp::{FlowFilter, RtpRemote, StreamReport};
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 /// A numbered command.
@@ -22,10 +24,20 @@ pub enum Command {
     /// Gives the peer's description, at first or after a re-offer. New remote ICE credentials in it do not
     /// touch the pair in use until a check with them has succeeded. Answer: [`Done::Ok`].
     SetRemote { leg: LegId, remote: RemoteDescription },
+    /// Gives the description of an RTP leg's peer, at first or after a re-offer, and opens its learning window (again).
+    /// Answer: [`Done::Ok`].
+    SetRtpRemote { leg: LegId, remote: RtpRemote },
+    /// What the peer of `source` sends, all `sinks` send to theirs; replaces the earlier sinks, and none is nowhere. All
+    /// are [`crate::Relaying::Translator`] legs of one call. RTCP about a stream crosses the other way too.
+    /// Answer: [`Done::Ok`].
+    Forward { source: LegId, sinks: Vec<LegId> },
+    /// Sets what becomes of packets that a translating leg's peer sends; replaces the earlier filter.
+    /// Answer: [`Done::Ok`].
+    Filter { leg: LegId, filter: FlowFilter },
     /// Draws new local ICE credentials; the old ones stay valid until a check with the new ones succeeds.
     /// A repetition with the same `restart` number gives the same credentials. Answer: [`Done::Opened`].
     RestartIce { leg: LegId, restart: u32 },
-    /// Joins two legs of one call: what one receives, the other sends. A leg is in one bridge at most;
+    /// Joins two legs of one call, neither of them a translating one: what one receives, the other sends. A leg is in one bridge at most;
     /// joining it elsewhere takes it out first, and so do other legs under the same bridge id. Answer: [`Done::Ok`].
     Bridge { bridge: BridgeId, legs: [LegId; 2] },
     /// Parts them; their packets are dropped and counted until they are joined again. Unknown bridges count as parted.
@@ -36,6 +48,8 @@ pub enum Command {
     SendDigits { leg: LegId, digits: String },
     /// Answer: [`Done::Report`].
     ReadLeg { leg: LegId },
+    /// Figures of each stream that the leg receives. Answer: [`Done::Streams`].
+    ReadStreams { leg: LegId },
     /// Ends a leg; unknown legs count as closed. Answer: [`Done::Report`] with the last figures.
     CloseLeg { leg: LegId },
     /// Answer: [`Done::Counters`].
@@ -53,6 +67,7 @@ pub enum Done {
     Ok,
     Opened(LocalDescription),
     Report(LegReport),
+    Streams(Vec<StreamReport>),
     Counters { workers: Vec<WorkerCounters>, lobby: LobbyCounters },
 }
 
@@ -79,4 +94,15 @@ pub enum Refused {
     NoTelephoneEvent(LegId),
     #[error("more payload types than a leg may name")]
     TooManyFormats,
+    /// By another leg, or by another program of this machine.
+    #[error("port {0} is taken")]
+    PortTaken(SocketAddr),
+    #[error("the dataplane receives no RTP on {0}; see `media.rtp_addresses`")]
+    NoSuchAddress(IpAddr),
+    #[error("the command is not for legs of the kind of leg {0}")]
+    UnsuitedLeg(LegId),
+    #[error("a key of leg {0} is not as long as its suite wants it, or a digest not as its hash function")]
+    BadKeys(LegId),
+    #[error("more than {max} sinks of one leg", max = crate::limits::SINKS_PER_LEG_MAX)]
+    TooManySinks,
 }

@@ -16,13 +16,13 @@ pub struct Answer {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// A pair is validated and SRTP has keys. Said once.
+    /// SRTP has keys and packets have somewhere to go. Said once; of a plain leg never.
     LegConnected {
         leg: LegId,
         remote_addr: SocketAddr,
         suite: SrtpSuite,
     },
-    /// The peer moved: another validated pair is in use.
+    /// Packets go elsewhere than before: another validated pair is in use, or an address was learnt.
     LegMoved {
         leg: LegId,
         remote_addr: SocketAddr,
@@ -40,7 +40,7 @@ pub enum Event {
     LegHeard {
         leg: LegId,
     },
-    /// Every few seconds for each connected leg.
+    /// Every few seconds for each connected leg that is an end of its RTP session; translating legs are asked.
     LegReported {
         leg: LegId,
         report: LegReport,

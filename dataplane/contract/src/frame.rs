@@ -11,6 +11,7 @@ use crate::limits::FRAME_BYTES_MAX;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
+#[allow(clippy::large_enum_variant)] // a hello is said once
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ToDataplane {
     Hello(ControlHello),

@@ -2,6 +2,7 @@
 
 use crate::event::LegFailure;
 use crate::ids::{BridgeId, CallKey, Generation, LegId, WorkerId};
+use crate::rtp::{FlowFilter, PortsHello, RtpRemote, RtpRequest};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -10,6 +11,8 @@ use std::net::SocketAddr;
 pub enum TransportRequest {
     /// ICE-lite on the worker's shared UDP port, DTLS-SRTP, RTCP muxed (RFC 8445 §2.5, RFC 5764, RFC 5761).
     WebRtc,
+    /// UDP ports of its own: plain RTP, or SRTP with keys from SDP or from DTLS.
+    Rtp(RtpRequest),
 }
 
 /// What the peer of a leg told us in its SDP.
@@ -27,12 +30,14 @@ pub struct RemoteDescription {
     pub mid_extensions: PerMedium<Option<(u8, String)>>,
 }
 
-/// What our side of a leg must say in its SDP.
+/// What our side of a leg must say in its SDP. Of an RTP leg, control knows all of it before but the names of our own
+/// streams: its candidates are the requested ports, its ICE credentials the requested ones or empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalDescription {
     pub ice: IceCredentials,
     pub fingerprint: Fingerprint,
-    /// Host candidates, best first; RTP and RTCP share them.
+    /// Host candidates, best first; RTP and RTCP share them. Of an RTP leg: the port for RTP, and that for RTCP, if it
+    /// has one.
     pub candidates: Vec<SocketAddr>,
     /// The SSRC of all audio we send on this leg, telephone events included, for `a=ssrc`.
     pub ssrc: u32,
@@ -171,7 +176,7 @@ pub enum SrtpSuite {
 pub enum LegState {
     /// Waits for the peer's description, its checks, its handshake.
     Opening,
-    /// ICE validated a pair and SRTP has keys.
+    /// ICE validated a pair, if there is ICE, and SRTP has keys, if there is SRTP.
     Connected,
     /// Will not carry media again; waits for `CloseLeg`.
     Failed,
@@ -200,6 +205,9 @@ pub struct LegReport {
     pub suite: Option<SrtpSuite>,
     /// Packets of this leg that were dropped, for whatever counted reason.
     pub packets_dropped: u64,
+    /// RTCP datagrams from the peer that were authentic, and their bytes without SRTCP's.
+    pub rtcp_packets_received: u64,
+    pub rtcp_bytes_received: u64,
 }
 
 /// One leg as found by a control plane that attaches.
@@ -214,9 +222,20 @@ pub struct LegSnapshot {
     pub silent: bool,
     pub local: LocalDescription,
     pub remote: Option<RemoteDescription>,
+    /// Of an RTP leg, in place of `remote`.
+    pub rtp: Option<Box<RtpLegSnapshot>>,
     pub bridge: Option<BridgeId>,
     /// The newest figures; the pair and the suite in it are those in use.
     pub report: LegReport,
+}
+
+/// What an RTP leg was told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RtpLegSnapshot {
+    pub request: RtpRequest,
+    pub remote: Option<RtpRemote>,
+    pub sinks: Vec<LegId>,
+    pub filter: FlowFilter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,8 +273,11 @@ pub struct DataplaneHello {
     pub generation: Generation,
     pub process_id: u32,
     pub workers: Vec<WorkerHello>,
-    /// Of the certificate that all WebRTC legs of this process present.
+    /// Of the certificate that all legs of this process present.
     pub fingerprint: Fingerprint,
+    /// That certificate, for fingerprints with other hash functions.
+    pub certificate_der: Vec<u8>,
+    pub ports: PortsHello,
 }
 
 /// What one worker has: shown at start-up and in `/healthz`.

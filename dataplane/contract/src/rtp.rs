@@ -191,7 +191,7 @@ pub struct Spread {
 }
 
 /// Where the ports of a dataplane come from: said in its `Hello`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortsHello {
     /// Addresses on which RTP legs may be opened.
     pub addrs: Vec<std::net::IpAddr>,

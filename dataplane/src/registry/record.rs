@@ -77,6 +77,7 @@ impl LegRecord {
             silent: self.silent,
             local: self.local.clone(),
             remote: self.remote.clone(),
+            rtp: None,
             bridge: self.bridge,
             report: self.report.clone(),
         }

@@ -83,6 +83,11 @@ impl Identity {
         Ok(Identity { certificate, config: Arc::new(config), sha256 })
     }
 
+    /// For digests with other hash functions.
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate.certificate
+    }
+
     /// RFC 8122 §5: the digest of the certificate in DER, for `a=fingerprint`.
     pub fn sha256(&self) -> [u8; 32] {
         self.sha256

@@ -107,6 +107,7 @@ impl FakeDataplane {
                 silent: false,
                 local: local.clone(),
                 remote: remote.clone(),
+                rtp: None,
                 bridge: None,
                 report: LegReport::default(),
             }
