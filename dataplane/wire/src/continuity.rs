@@ -25,6 +25,9 @@ const DROPOUT_MAX: i16 = 3000;
 /// A packet further behind is of another sequence, too. A second of high-rate video.
 const LATE_MAX: i16 = 1000;
 
+/// What comes later than this is not late: numbers come round, within 22 minutes of voice, while a source is withheld.
+const LATE_SPAN_MAX: Nanos = Nanos::from_secs(2);
+
 /// The numbers a source packet is sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapped {
@@ -44,13 +47,26 @@ struct Segment {
     highest: u16,
     sequence_offset: u16,
     timestamp_offset: u32,
+    /// When the highest came.
+    newest_at: Nanos,
 }
 
 impl Segment {
-    fn holds(&self, source_ssrc: u32, sequence_number: u16) -> bool {
+    fn holds(&self, source_ssrc: u32, sequence_number: u16, arrival: Nanos) -> bool {
         self.source_ssrc == source_ssrc
+            && self.is_recent(arrival)
             && distance(self.first, sequence_number) >= 0
             && distance(self.highest, sequence_number) <= 0
+    }
+
+    /// Whether packets of it may still be on their way.
+    fn is_recent(&self, arrival: Nanos) -> bool {
+        arrival.since(self.newest_at) <= LATE_SPAN_MAX
+    }
+
+    /// Whether the packet is behind the end of it, not ahead, nor of another sequence.
+    fn is_late(&self, sequence_number: u16, arrival: Nanos) -> bool {
+        self.is_recent(arrival) && (-LATE_MAX..=0).contains(&distance(self.highest, sequence_number))
     }
 
     fn map(&self, sequence_number: u16, timestamp: u32, marker: bool) -> Mapped {
@@ -120,10 +136,11 @@ impl Continuity {
         let Some(current) = self.segments[0].filter(|segment| segment.source_ssrc == source_ssrc) else {
             return self.map_other_source(source_ssrc, sequence_number, timestamp, marker, arrival, clock_rate_hz);
         };
+        if current.is_late(sequence_number, arrival) {
+            return self.map_late(source_ssrc, sequence_number, timestamp, marker, arrival);
+        }
         match distance(current.highest, sequence_number) {
-            1.. if self.interrupted => {
-                Some(self.switch(source_ssrc, sequence_number, timestamp, arrival, clock_rate_hz))
-            }
+            _ if self.interrupted => Some(self.switch(source_ssrc, sequence_number, timestamp, arrival, clock_rate_hz)),
             1..=DROPOUT_MAX => {
                 self.restart_at = None;
                 if current.clock_rate_hz != clock_rate_hz {
@@ -131,9 +148,6 @@ impl Continuity {
                     self.begin(source_ssrc, sequence_number, offset, timestamp, arrival, clock_rate_hz);
                 }
                 Some(self.advance(sequence_number, timestamp, marker, arrival))
-            }
-            distance if (-LATE_MAX..=0).contains(&distance) => {
-                self.map_late(source_ssrc, sequence_number, timestamp, marker)
             }
             _ if self.restart_at == Some(sequence_number) => {
                 Some(self.switch(source_ssrc, sequence_number, timestamp, arrival, clock_rate_hz))
@@ -181,15 +195,22 @@ impl Continuity {
     ) -> Option<Mapped> {
         // The newest segment of that source, if it was here: a packet behind its end is late, one ahead a return.
         let left_at = self.segments.iter().flatten().find(|segment| segment.source_ssrc == source_ssrc);
-        let is_late = left_at.is_some_and(|left| (-LATE_MAX..=0).contains(&distance(left.highest, sequence_number)));
-        if is_late {
-            return self.map_late(source_ssrc, sequence_number, timestamp, marker);
+        if left_at.is_some_and(|left| left.is_late(sequence_number, arrival)) {
+            return self.map_late(source_ssrc, sequence_number, timestamp, marker, arrival);
         }
         Some(self.switch(source_ssrc, sequence_number, timestamp, arrival, clock_rate_hz))
     }
 
-    fn map_late(&self, source_ssrc: u32, sequence_number: u16, timestamp: u32, marker: bool) -> Option<Mapped> {
-        let segment = self.segments.iter().flatten().find(|segment| segment.holds(source_ssrc, sequence_number))?;
+    fn map_late(
+        &self,
+        source_ssrc: u32,
+        sequence_number: u16,
+        timestamp: u32,
+        marker: bool,
+        arrival: Nanos,
+    ) -> Option<Mapped> {
+        let mut segments = self.segments.iter().flatten();
+        let segment = segments.find(|segment| segment.holds(source_ssrc, sequence_number, arrival))?;
         Some(segment.map(sequence_number, timestamp, marker))
     }
 
@@ -230,6 +251,7 @@ impl Continuity {
             highest: sequence_number.wrapping_sub(1),
             sequence_offset,
             timestamp_offset: moment.wrapping_sub(timestamp),
+            newest_at: arrival,
         });
     }
 
@@ -242,7 +264,7 @@ impl Continuity {
     #[inline]
     fn advance(&mut self, sequence_number: u16, timestamp: u32, marker: bool, arrival: Nanos) -> Mapped {
         let segment = self.segments[0].as_mut().expect("a segment was begun");
-        segment.highest = sequence_number;
+        (segment.highest, segment.newest_at) = (sequence_number, arrival);
         let mapped = segment.map(sequence_number, timestamp, marker);
         self.highest = mapped.sequence_number;
         self.newest = Some((mapped.timestamp, arrival));
@@ -377,11 +399,28 @@ mod tests {
         assert_eq!(sequence(map(&mut out, A, 10, 0)), 50);
         assert_eq!(sequence(map(&mut out, A, 12, 2)), 52);
         out.interrupt();
-        let resumed = map(&mut out, A, 500, 300);
+        let resumed = map(&mut out, A, 500, 50);
         assert_eq!(sequence(resumed), 53);
         assert!(resumed.unwrap().marker);
-        assert_eq!(sequence(map(&mut out, A, 11, 301)), 51, "late from before the interruption");
-        assert_eq!(sequence(map(&mut out, A, 502, 302)), 55, "real loss is still told");
+        assert_eq!(sequence(map(&mut out, A, 11, 51)), 51, "late from before the interruption");
+        assert_eq!(sequence(map(&mut out, A, 502, 52)), 55, "real loss is still told");
+    }
+
+    #[test]
+    fn packets_behind_a_long_interruption_are_not_taken_for_late_ones_of_before() {
+        let mut out = Continuity::new(1, 50, 0);
+        for seq in 10..300 {
+            map(&mut out, A, seq, u64::from(seq));
+        }
+        out.interrupt();
+        // The source went on for a whole circle of numbers but 100, which takes 22 minutes.
+        let resumed = map(&mut out, A, 199, 65_735).unwrap();
+        assert_eq!((resumed.sequence_number, resumed.marker), (50 + 290, true));
+        assert_eq!(sequence(map(&mut out, A, 200, 65_736)), 50 + 291);
+        assert_eq!(map(&mut out, A, 150, 65_737), None, "its number of before is used up");
+        map(&mut out, B, 700, 65_738);
+        // The same with another source in between.
+        assert_eq!(sequence(map(&mut out, A, 180, 131_000)), 50 + 293);
     }
 
     #[test]
