@@ -150,6 +150,8 @@ pub struct Handshake {
     /// Where the engine puts what it hands out.
     buffer: Vec<u8>,
     connected: bool,
+    /// The last flight was repeated as often as may be, and the peer never acknowledged it.
+    repeated_enough: bool,
     peer_certificate_sha256: Option<[u8; 32]>,
     keys: Option<(MasterKey, MasterKey)>,
 }
@@ -165,6 +167,7 @@ impl Handshake {
             role,
             buffer: vec![0; SCRATCH_BYTES_MIN],
             connected: false,
+            repeated_enough: false,
             peer_certificate_sha256: None,
             keys: None,
         }
@@ -173,7 +176,7 @@ impl Handshake {
     /// Takes one datagram of the peer. Datagrams that make no sense are ignored; an error ends the handshake. Once there
     /// are keys, only what was made with them can end anything.
     pub fn handle(&mut self, now: Instant, datagram: &[u8]) -> Result<(), DtlsError> {
-        self.dtls.handle_timeout(now)?;
+        self.handle_timeout(now)?;
         match self.dtls.handle_packet(&datagram[..plaintext_alert_at(datagram)]) {
             Err(dimpl::Error::SecurityError(error @ SecurityError::FatalAlert { .. })) => {
                 Err(dimpl::Error::SecurityError(error).into())
@@ -185,9 +188,17 @@ impl Handshake {
         }
     }
 
-    /// To be called when the time of the last [`Output::Timeout`] has come. Repeats a flight, or gives up.
+    /// To be called when the time of the last [`Output::Timeout`] has come. Repeats a flight, or gives up. With keys there is
+    /// nothing to give up: RFC 9147 §5.8.1 has a client repeat its last flight until it is acknowledged, and a peer that
+    /// only never says so may be in the middle of a call.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsError> {
-        Ok(self.dtls.handle_timeout(now)?)
+        match self.dtls.handle_timeout(now) {
+            Err(_) if self.connected => {
+                self.repeated_enough = true;
+                Ok(())
+            }
+            result => Ok(result?),
+        }
     }
 
     /// The next thing to do. Call until `Timeout` or `Idle` after each `new`, `handle` and `handle_timeout`.
@@ -205,6 +216,7 @@ impl Handshake {
                     scratch[..packet.len()].copy_from_slice(packet);
                     return Output::Packet(packet.len());
                 }
+                dimpl::Output::Timeout(_) if self.repeated_enough => return Output::Idle,
                 dimpl::Output::Timeout(at) => return Output::Timeout(at),
                 dimpl::Output::CloseNotify => return Output::PeerClosed,
                 dimpl::Output::Connected => self.connected = true,

@@ -28,11 +28,12 @@ struct End {
     deadline: Option<Instant>,
     keys: Option<Box<DtlsKeys>>,
     closed: bool,
+    idle: bool,
 }
 
 impl End {
     fn new(identity: &Identity, role: Role, now: Instant) -> End {
-        End { handshake: Handshake::new(identity, role, now), deadline: None, keys: None, closed: false }
+        End { handshake: Handshake::new(identity, role, now), deadline: None, keys: None, closed: false, idle: false }
     }
 }
 
@@ -49,7 +50,10 @@ impl Peer for End {
                     self.deadline = Some(at);
                     return packets;
                 }
-                Output::Idle => return packets,
+                Output::Idle => {
+                    self.idle = true;
+                    return packets;
+                }
             }
         }
     }
@@ -276,18 +280,63 @@ fn a_lost_half_of_a_reordered_client_hello_is_made_good_by_its_retransmission() 
     assert!(took > Duration::ZERO && took < Duration::from_secs(1), "one retransmission, not {took:?}");
 }
 
+/// Loses the `n`th of the flights that are not empty.
+fn lose(n: usize) -> Network {
+    let mut flight = 0;
+    Box::new(move |packets| {
+        if packets.is_empty() {
+            return packets;
+        }
+        flight += 1;
+        if flight - 1 == n { Vec::new() } else { packets }
+    })
+}
+
 #[test]
-fn any_one_lost_flight_of_the_server_is_made_good() {
-    for lost_flight in 0..3 {
-        let mut flight = 0;
-        let mut down: Network = Box::new(move |packets| {
-            if packets.is_empty() {
-                return packets;
+fn any_one_lost_flight_is_made_good_in_both_versions_and_directions_whether_the_hello_is_split_or_not() {
+    let now = Instant::now();
+    for pieces in [1, 3] {
+        for lost in 0..3 {
+            for (mut up_loss, mut down) in [(lose(lost), pass()), (pass(), lose(lost))] {
+                let mut split = split_client_hello(pieces, |mut fragments| {
+                    fragments.reverse();
+                    fragments
+                });
+                let mut up: Network = Box::new(move |packets| up_loss(split(packets)));
+                let mut client = Dtls12Peer::new(Role::Client, now);
+                let mut server = End::new(&identities().0, Role::Server, now);
+                let took = run(&mut client, &mut server, now, &mut up, &mut down);
+                assert!(took < Duration::from_secs(3), "DTLS 1.2, {pieces} pieces, flight {lost} lost: {took:?}");
             }
-            flight += 1;
-            if flight - 1 == lost_flight { Vec::new() } else { packets }
-        });
-        handshake_over(&mut pass(), &mut down);
+            for (mut up_loss, mut down) in [(lose(lost), pass()), (pass(), lose(lost))] {
+                let mut split = split_client_hello(pieces, |fragments| fragments);
+                let mut up: Network = Box::new(move |packets| up_loss(split(packets)));
+                let (_, _, took) = handshake_over(&mut up, &mut down);
+                assert!(took < Duration::from_secs(3), "DTLS 1.3, {pieces} pieces, flight {lost} lost: {took:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn end_that_has_keys_outlives_a_peer_that_acknowledges_nothing_more() {
+    let (ours, theirs) = identities();
+    let now = Instant::now();
+    let (mut client, mut server) = (End::new(&ours, Role::Client, now), End::new(&theirs, Role::Server, now));
+    while !client.is_done() {
+        client.drain().iter().for_each(|datagram| server.handle(now, datagram));
+        server.drain().iter().for_each(|datagram| client.handle(now, datagram));
+        client.drain().iter().for_each(|datagram| server.handle(now, datagram));
+    }
+    let mut clock = now;
+    for calls in 0.. {
+        client.drain();
+        clock = client.deadline.filter(|_| !client.idle).map_or(clock + Duration::from_secs(60), |at| at.max(clock));
+        if clock >= now + Duration::from_secs(60) {
+            break;
+        }
+        assert!(calls < 100, "it wants to be called for ever");
+        client.handle_timeout(clock);
     }
 }
 
