@@ -13,3 +13,9 @@
 //! are chosen here. Only replies that carry figures do (`query`, `delete`).
 
 #![forbid(unsafe_code)]
+
+pub mod dictionary;
+pub mod error;
+pub mod options;
+pub mod reply;
+pub mod request;
