@@ -19,3 +19,4 @@ pub mod error;
 pub mod options;
 pub mod reply;
 pub mod request;
+pub mod sdp;

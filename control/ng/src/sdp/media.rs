@@ -1,0 +1,181 @@
+//! One m-line with what belongs to it.
+
+use super::session::attribute;
+use super::{Connection, IceDescription, Line};
+use crosspoint_contract::{Direction, HashFunction};
+use std::net::IpAddr;
+
+/// One m-line and the lines after it. What RFC 8866 and its kin let the session say for all m-lines (`c=`, direction, setup,
+/// fingerprint, ICE) has been inherited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaDescription {
+    pub kind: MediaKind,
+    /// 0: refused or gone (RFC 3264 §6), except in a bundle.
+    pub port: u16,
+    /// `port/num_ports`; 1 if not said.
+    pub num_ports: u16,
+    pub protocol: Protocol,
+    /// The format list as printed.
+    pub formats: Vec<String>,
+    /// The same for RTP, with what rtpmap, fmtp and rtcp-fb say of each; static payload types named by RFC 3551.
+    pub codecs: Vec<Codec>,
+    /// Its own `c=` or the session's.
+    pub connection: Option<Connection>,
+    /// Whether it has a `c=` of its own.
+    pub has_connection: bool,
+    /// `a=rtcp:PORT [IN IP4 ADDRESS]` (RFC 3605).
+    pub rtcp_port: Option<u16>,
+    pub rtcp_address: Option<IpAddr>,
+    pub rtcp_mux: bool,
+    pub direction: Option<Direction>,
+    pub crypto: Vec<CryptoLine>,
+    pub setup: Option<Setup>,
+    pub fingerprint: Option<Fingerprint>,
+    pub tls_id: Option<String>,
+    pub ice: IceDescription,
+    pub mid: Option<String>,
+    /// `a=label` (RFC 4574).
+    pub label: Option<String>,
+    /// Index into the BUNDLE groups of the session, if one names its mid.
+    pub bundle: Option<usize>,
+    pub ptime_ms: Option<u32>,
+    pub maxptime_ms: Option<u32>,
+    /// All lines after the m-line, in order, those understood above included.
+    pub lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaKind {
+    Audio,
+    Video,
+    Image,
+    Message,
+    Application,
+    Other(String),
+}
+
+/// What stands in the third place of an m-line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    RtpAvp,
+    RtpAvpf,
+    RtpSavp,
+    RtpSavpf,
+    UdpTlsRtpSavp,
+    UdpTlsRtpSavpf,
+    Udptl,
+    Other(String),
+}
+
+/// A payload type and what the description says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Codec {
+    pub payload_type: u8,
+    /// As printed; empty if neither the description nor RFC 3551 names it.
+    pub name: String,
+    pub clock_rate_hz: u32,
+    /// `/2` of rtpmap; 1 if not said.
+    pub channels: u8,
+    /// Values of `a=fmtp:PT`, without the payload type, in order.
+    pub fmtp: Vec<String>,
+    /// Values of `a=rtcp-fb:PT`, without the payload type, in order.
+    pub rtcp_fb: Vec<String>,
+}
+
+/// `a=crypto` (RFC 4568 §9.1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct CryptoLine {
+    pub tag: u32,
+    /// As printed, such as `AES_CM_128_HMAC_SHA1_80`.
+    pub suite: String,
+    /// Master key and salt, decoded.
+    pub key_and_salt: Vec<u8>,
+    /// `|2^20`, as printed.
+    pub lifetime: Option<String>,
+    /// `|VALUE:LENGTH`.
+    pub mki: Option<(u32, u8)>,
+    /// Session parameters such as `UNENCRYPTED_SRTP`, as printed.
+    pub parameters: Vec<String>,
+}
+
+/// Keys are never printed.
+impl std::fmt::Debug for CryptoLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CryptoLine").field("tag", &self.tag).field("suite", &self.suite).finish_non_exhaustive()
+    }
+}
+
+/// RFC 4145 §4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    Active,
+    Passive,
+    ActPass,
+    HoldConn,
+}
+
+/// RFC 8122 §5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    pub hash: HashFunction,
+    pub digest: Vec<u8>,
+}
+
+impl MediaDescription {
+    /// The value of the first attribute of that name; empty if it is a flag.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        attribute(&self.lines, name)
+    }
+
+    /// Refused or ended by the party.
+    pub fn is_rejected(&self) -> bool {
+        self.port == 0
+    }
+}
+
+impl Protocol {
+    pub fn parse(text: &str) -> Self {
+        const KNOWN: [Protocol; 7] = [
+            Protocol::RtpAvp,
+            Protocol::RtpAvpf,
+            Protocol::RtpSavp,
+            Protocol::RtpSavpf,
+            Protocol::UdpTlsRtpSavp,
+            Protocol::UdpTlsRtpSavpf,
+            Protocol::Udptl,
+        ];
+        KNOWN.into_iter().find(|p| p.as_str().eq_ignore_ascii_case(text)).unwrap_or(Self::Other(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::RtpAvp => "RTP/AVP",
+            Self::RtpAvpf => "RTP/AVPF",
+            Self::RtpSavp => "RTP/SAVP",
+            Self::RtpSavpf => "RTP/SAVPF",
+            Self::UdpTlsRtpSavp => "UDP/TLS/RTP/SAVP",
+            Self::UdpTlsRtpSavpf => "UDP/TLS/RTP/SAVPF",
+            Self::Udptl => "udptl",
+            Self::Other(text) => text,
+        }
+    }
+
+    pub fn is_rtp(&self) -> bool {
+        !matches!(self, Self::Udptl | Self::Other(_))
+    }
+
+    /// SRTP by either way of keying (RFC 3711).
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::RtpSavp | Self::RtpSavpf) || self.is_dtls()
+    }
+
+    /// RFC 5764 §8.
+    pub fn is_dtls(&self) -> bool {
+        matches!(self, Self::UdpTlsRtpSavp | Self::UdpTlsRtpSavpf)
+    }
+
+    /// With early feedback (RFC 4585).
+    pub fn has_feedback(&self) -> bool {
+        matches!(self, Self::RtpAvpf | Self::RtpSavpf | Self::UdpTlsRtpSavpf)
+    }
+}

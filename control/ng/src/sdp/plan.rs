@@ -1,0 +1,136 @@
+//! What the writer is told: how a description is to differ from the one that was read.
+
+use super::{Candidate, Codec, CryptoLine, Fingerprint, Protocol, Setup};
+use crosspoint_contract::Direction;
+use std::net::IpAddr;
+
+/// For the lines of the session. `default()` changes nothing there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionPlan {
+    pub origin: OriginPlan,
+    /// For `s=`.
+    pub name: Option<String>,
+    /// For `c=` at session level, if there is one; hold (`0.0.0.0`) passes unless `hide_hold`.
+    pub connection: Option<IpAddr>,
+    /// An address replaces `0.0.0.0` too.
+    pub hide_hold: bool,
+    /// The direction stays where the party wrote it, or unwritten (`original-sendrecv`).
+    pub original_direction: bool,
+    /// `a=ice-lite`, which is said at session level only (RFC 8839 §5.3).
+    pub ice_lite: bool,
+    /// Further lines at the end of the session's, without `a=`.
+    pub attributes: Vec<String>,
+    pub strip: Strip,
+    /// One for each m-line, in order.
+    pub media: Vec<MediaPlan>,
+}
+
+/// `None` passes what the party wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OriginPlan {
+    pub username: Option<String>,
+    pub session_id: Option<String>,
+    pub version: Option<String>,
+    pub address: Option<IpAddr>,
+}
+
+/// Lines that pass unless told otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strip {
+    /// `a=extmap`, `a=extmap-allow-mixed`.
+    pub extmap: bool,
+    /// `a=ssrc`, `a=ssrc-group`, `a=msid`, `a=msid-semantic`.
+    pub ssrc: bool,
+    /// `a=group:BUNDLE`.
+    pub bundle: bool,
+}
+
+/// For one m-line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaPlan {
+    /// A protocol that we do not relay passes as it came, addresses included (MSRP, for one).
+    Untouched,
+    /// Port 0 (RFC 3264 §6). The address is ours all the same, so that nobody's own is told.
+    Rejected {
+        address: IpAddr,
+    },
+    Relayed(Box<RelayPlan>),
+}
+
+/// An m-line that points at us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayPlan {
+    pub placement: Placement,
+    pub protocol: Protocol,
+    /// The list to write, see [`super::codecs`]. `None`: as read.
+    pub codecs: Option<Vec<Codec>>,
+    /// Written unless `original_direction`; `None` is `sendrecv`.
+    pub direction: Option<Direction>,
+    pub crypto: Vec<CryptoLine>,
+    /// Keys end in `=` as base64 would have it, which 10.5 leaves out unless told `SDES-pad`.
+    pub crypto_padded: bool,
+    pub dtls: Option<DtlsPlan>,
+    pub ptime_ms: Option<u32>,
+    pub ice: IcePlan,
+    /// `a=mid`: the party's, or one made for it (`generate-mid`).
+    pub mid: Option<String>,
+    /// `a=label`, for SIPREC.
+    pub label: Option<String>,
+}
+
+/// Where an m-line points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// The party's addresses stand; only candidates tell of us (`ICE=force-relay`).
+    Theirs,
+    Ours {
+        /// For `c=`, if the m-line has one of its own.
+        address: IpAddr,
+        port: u16,
+        rtcp: RtcpPlan,
+        /// `a=rtcp-mux`.
+        rtcp_mux: bool,
+    },
+}
+
+/// `a=rtcp` (RFC 3605).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcpPlan {
+    /// `no-rtcp-attribute`, and media without RTCP.
+    Unsaid,
+    Port(u16),
+    /// `full-rtcp-attribute`.
+    PortAndAddress(u16, IpAddr),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DtlsPlan {
+    pub setup: Setup,
+    pub fingerprint: Fingerprint,
+    pub tls_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IcePlan {
+    /// The party's own attributes pass untouched, and so do its fingerprint, setup and BUNDLE group.
+    Keep,
+    /// As `Keep`, and these candidates are added with the party's credentials (`ICE=optional`, `ICE=force-relay`).
+    Add(Vec<Candidate>),
+    /// None is written.
+    Remove,
+    /// Ours instead.
+    Replace(OurIce),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OurIce {
+    pub ufrag: String,
+    pub pwd: String,
+    /// `a=ice-options:trickle`.
+    pub trickle: bool,
+    /// In the order to write.
+    pub candidates: Vec<Candidate>,
+    pub end_of_candidates: bool,
+    /// `a=remote-candidates` (RFC 8839 §5.2): component and address, where checks have concluded.
+    pub remote_candidates: Vec<(u8, std::net::SocketAddr)>,
+}
