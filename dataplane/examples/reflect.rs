@@ -9,7 +9,7 @@
 //! Pin each to a core of its own (`taskset -c`).
 
 use crosspoint_dataplane::batch::{Disposition, Nanos};
-use crosspoint_dataplane::io::{self, IoConfig, Opened};
+use crosspoint_dataplane::io::{self, IoConfig, Opened, WorkerPorts};
 use std::error::Error;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn reflect(backend: &str, seconds: u64, legs_max: usize) -> Result<(), Box<dyn Error>> {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = IoConfig { addr, backend: backend.parse()?, legs_max, huge_pages: false };
+    let config =
+        IoConfig { addr, backend: backend.parse()?, legs_max, huge_pages: false, ports: WorkerPorts::default() };
     let Opened { mut io, mut batch, reason, .. } = io::open(&config)?;
     println!("{} {reason}", io.local_addr());
     let end = Nanos::now().saturating_add_ns(seconds * 1_000_000_000);

@@ -5,7 +5,7 @@
 //! their buffers. Decides nothing: stages do.
 
 use crate::buffers::{Buffer, BufferPool};
-use crate::io::Remote;
+use crate::io::{PortId, Remote};
 use crosspoint_contract::limits::{BATCH_PACKETS_MAX, BUFFER_BYTES};
 
 /// Received packets and as many locally made ones again.
@@ -68,6 +68,8 @@ pub struct Packet {
     pub disposition: Disposition,
     /// Sender when received; a stage that forwards it writes the receiver here.
     pub remote: Remote,
+    /// Where it arrived; a stage that forwards it writes where it leaves from.
+    pub port: PortId,
     /// Index in the worker's leg table, once looked up.
     pub leg: u32,
     /// What `classify` takes it for; the meaning is the stages'.
@@ -84,6 +86,7 @@ impl Packet {
         truncated: false,
         disposition: Disposition::Pending,
         remote: Remote::UNSPECIFIED,
+        port: PortId::SHARED,
         leg: u32::MAX,
         kind: 0,
     };
@@ -176,14 +179,19 @@ impl PacketBatch {
         self.packet_mut(i).len = len as u16;
     }
 
-    /// Adds an empty, pending packet to `remote`; the caller fills it. `None` when the batch is full or no buffer
+    /// Adds an empty, pending packet from the shared port to `remote`; the caller fills it. `None` when the batch is full or no buffer
     /// is free; the caller counts that as `DropReason::SendExhausted`.
     pub fn push_new(&mut self, remote: Remote) -> Option<usize> {
+        self.push_new_from(PortId::SHARED, remote)
+    }
+
+    /// As [`PacketBatch::push_new`], from any port.
+    pub fn push_new_from(&mut self, port: PortId, remote: Remote) -> Option<usize> {
         if self.len == BATCH_CAPACITY {
             return None;
         }
         let buffer = self.pool.take()?;
-        Some(self.push(Packet { buffer, remote, ..Packet::EMPTY }))
+        Some(self.push(Packet { buffer, remote, port, ..Packet::EMPTY }))
     }
 
     /// Buffers that neither the batch nor the kernel holds.
@@ -210,9 +218,9 @@ impl PacketBatch {
     }
 
     /// Adds a datagram that lies in `buffer` already.
-    pub(crate) fn push_received(&mut self, buffer: Buffer, remote: Remote, len: usize, truncated: bool) {
+    pub(crate) fn push_received(&mut self, buffer: Buffer, remote: Remote, port: PortId, len: usize, truncated: bool) {
         debug_assert!(len <= BUFFER_BYTES && self.len < BATCH_PACKETS_MAX);
-        self.push(Packet { buffer, remote, len: len as u16, truncated, ..Packet::EMPTY });
+        self.push(Packet { buffer, remote, port, len: len as u16, truncated, ..Packet::EMPTY });
     }
 
     /// Takes the right to the bytes of packet `i` from it.

@@ -26,6 +26,9 @@ pub struct DataplaneConfig {
     pub workers: u16,
     pub cores: CorePlan,
     pub backend: BackendChoice,
+    /// Addresses on which RTP legs may be opened; without any nothing is set up for them.
+    pub rtp_addrs: Vec<IpAddr>,
+    pub ports: PortsChoice,
     /// Legs that all workers together may hold, shared out evenly.
     pub legs_max: u32,
     /// How long legs live without a control plane.
@@ -48,6 +51,8 @@ impl Default for DataplaneConfig {
             workers: 0,
             cores: CorePlan::None,
             backend: BackendChoice::Auto,
+            rtp_addrs: Vec::new(),
+            ports: PortsChoice::Auto,
             legs_max: 20_000,
             grace: Duration::from_secs(3600),
             silence_ms: 10_000,
@@ -180,6 +185,41 @@ impl fmt::Display for BackendChoice {
             BackendChoice::Auto => "auto",
             BackendChoice::Uring => "uring",
             BackendChoice::Mmsg => "mmsg",
+        })
+    }
+}
+
+/// What a UDP port of an RTP leg is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortsChoice {
+    /// A table entry where kernel and capabilities allow it, otherwise a socket.
+    #[default]
+    Auto,
+    /// An entry of the table that steers ports to one socket a worker, or nothing.
+    Steered,
+    /// A socket for each port.
+    Sockets,
+}
+
+impl FromStr for PortsChoice {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseChoiceError> {
+        match text {
+            "auto" => Ok(PortsChoice::Auto),
+            "steered" => Ok(PortsChoice::Steered),
+            "sockets" => Ok(PortsChoice::Sockets),
+            _ => Err(ParseChoiceError { expected: "`auto`, `steered` or `sockets`" }),
+        }
+    }
+}
+
+impl fmt::Display for PortsChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PortsChoice::Auto => "auto",
+            PortsChoice::Steered => "steered",
+            PortsChoice::Sockets => "sockets",
         })
     }
 }

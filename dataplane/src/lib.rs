@@ -42,7 +42,7 @@ mod waiting;
 pub mod worker;
 mod worker_thread;
 
-pub use config::{BackendChoice, CorePlan, DataplaneConfig};
+pub use config::{BackendChoice, CorePlan, DataplaneConfig, PortsChoice};
 pub use fault::Fault;
 
 use bell::Bell;
@@ -151,6 +151,7 @@ fn plan(config: &DataplaneConfig, index: usize, wakers: Wakers) -> Plan {
             backend: config.backend,
             legs_max: config.legs_per_worker(),
             huge_pages: true,
+            ports: io::WorkerPorts::default(),
         },
         advertised: config.advertised,
         silence: Nanos::from_millis(config.silence_ms.into()),

@@ -195,6 +195,7 @@ impl<'ends> Worker<'ends> {
         page.bytes_sent.add(io.bytes_sent - before.bytes_sent);
         page.enters.add(io.enters - before.enters);
         page.receive_rearmed.add(io.receive_rearmed - before.receive_rearmed);
+        page.drop_packets(DropReason::PortUnknown, io.port_unknown - before.port_unknown);
         page.drop_packets(DropReason::SendFailed, io.send_failed - before.send_failed);
         page.drop_packets(DropReason::SendExhausted, io.send_exhausted - before.send_exhausted);
         page.legs.set(self.legs.len() as u64);

@@ -202,6 +202,7 @@ mod tests {
                 backend: BackendChoice::Auto,
                 legs_max: 4,
                 huge_pages: false,
+                ports: io::WorkerPorts::default(),
             },
             advertised: None,
             silence: Nanos::from_secs(10),

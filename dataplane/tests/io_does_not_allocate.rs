@@ -6,7 +6,7 @@
 use crosspoint_contract::limits::BATCH_PACKETS_MAX;
 use crosspoint_dataplane::BackendChoice;
 use crosspoint_dataplane::batch::{Disposition, Nanos};
-use crosspoint_dataplane::io::{self, IoConfig, Opened};
+use crosspoint_dataplane::io::{self, IoConfig, Opened, WorkerPorts};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{SocketAddr, UdpSocket};
@@ -72,7 +72,9 @@ fn mmsg_does_not_allocate_after_start() {
 
 fn io_does_not_allocate(backend: BackendChoice) {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut opened = io::open(&IoConfig { addr, backend, legs_max: 1, huge_pages: false }).expect("opens");
+    let mut opened =
+        io::open(&IoConfig { addr, backend, legs_max: 1, huge_pages: false, ports: WorkerPorts::default() })
+            .expect("opens");
     let waker = opened.io.waker();
     let peer = UdpSocket::bind(addr).expect("binds");
     let made = allocations(|| {

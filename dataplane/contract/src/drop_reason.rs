@@ -79,6 +79,8 @@ reasons! {
     OutOfSequence => "out_of_sequence",
     /// The leg or its worker failed while the packet was in work.
     LegFailed => "leg_failed",
+    /// Came to a port that no leg has, or has any more.
+    PortUnknown => "port_unknown",
 }
 
 #[cfg(test)]

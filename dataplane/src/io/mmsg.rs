@@ -11,7 +11,7 @@ use crate::buffers::{Buffer, BufferPool};
 use crate::io::fault::Fault;
 use crate::io::remote::{Remote, SOCKADDR_BYTES};
 use crate::io::wake::{Sleeper, Waker};
-use crate::io::{IoCounters, is_exhausted};
+use crate::io::{IoCounters, PortId, is_exhausted};
 use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
 use std::io;
 use std::net::UdpSocket;
@@ -107,7 +107,7 @@ impl Mmsg {
             let buffer = std::mem::replace(&mut self.ready[i], Buffer::NONE);
             let (bytes, truncated) = self.receive.received(i);
             match Remote::decode(&self.receive.names[i]) {
-                Some(remote) => batch.push_received(buffer, remote, bytes, truncated),
+                Some(remote) => batch.push_received(buffer, remote, PortId::SHARED, bytes, truncated),
                 None => batch.pool_mut().give(buffer),
             }
             self.counters.bytes_received += bytes as u64;

@@ -20,6 +20,7 @@
 mod buffer_ring;
 mod fault;
 mod mmsg;
+pub mod ports;
 pub mod probe;
 mod remote;
 pub mod sim;
@@ -30,6 +31,7 @@ mod uring;
 mod wake;
 
 pub use fault::Fault;
+pub use ports::{ClaimedPort, PortId, PortRefused, PortSpec, Ports, PortsConfig, WorkerPorts};
 pub use probe::BackendKind;
 pub use remote::Remote;
 pub(crate) use wake::Sleeper;
@@ -54,6 +56,8 @@ pub struct IoConfig {
     pub legs_max: usize,
     /// Packet memory in huge pages, if the host has some to spare.
     pub huge_pages: bool,
+    /// From [`Ports::open`].
+    pub ports: WorkerPorts,
 }
 
 /// A worker's io and the batch that goes with it, from [`open`].
@@ -76,7 +80,9 @@ pub struct IoCounters {
     pub enters: u64,
     /// The receive had stopped, mostly for want of buffers, and was armed again.
     pub receive_rearmed: u64,
-    /// Packets marked `Send` that the kernel refused: `DropReason::SendFailed`.
+    /// Arrived on a port that is not open, or not any more: `DropReason::PortUnknown`.
+    pub port_unknown: u64,
+    /// Packets marked `Send` that the kernel refused, or whose port is not open: `DropReason::SendFailed`.
     pub send_failed: u64,
     /// Packets marked `Send` that found the socket's queue or ours full: `DropReason::SendExhausted`.
     pub send_exhausted: u64,
@@ -176,6 +182,24 @@ impl Io {
             Backend::Sim(sim) => sim.submit(batch),
         }
         batch.clear();
+    }
+
+    /// Opens a claimed port: packets to it arrive with this id, and packets with this id leave from it. Ids are small
+    /// numbers that are given out again some time after [`Io::close_port`].
+    pub fn open_port(&mut self, port: &PortSpec) -> Result<PortId, PortRefused> {
+        match &mut self.backend {
+            Backend::Uring(_) | Backend::Mmsg(_) => Err(PortRefused::Exhausted),
+            Backend::Sim(sim) => Ok(sim.open_port(port)),
+        }
+    }
+
+    /// Nothing arrives with this id any more, not even what the kernel holds already; what is marked to be sent from it
+    /// fails.
+    pub fn close_port(&mut self, port: PortId) {
+        match &mut self.backend {
+            Backend::Uring(_) | Backend::Mmsg(_) => {}
+            Backend::Sim(sim) => sim.close_port(port),
+        }
     }
 
     /// For whoever queues something for this worker.

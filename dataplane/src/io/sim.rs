@@ -3,11 +3,11 @@
 //! Input: datagrams and times from a [`SimNet`]. Output: what was sent, to be read there. It never sleeps: a
 //! harvest with nothing to give returns at once, and the test moves the time on.
 
-use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
+use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, Packet, PacketBatch};
 use crate::buffers::{BufferPool, SLOT_BYTES};
 use crate::io::fault::Fault;
 use crate::io::wake::{Sleeper, Waker};
-use crate::io::{Backend, BackendKind, Io, IoCounters, Opened, Remote};
+use crate::io::{Backend, BackendKind, Io, IoCounters, Opened, PortId, PortSpec, Remote};
 use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub struct Datagram {
     /// Its sender on the way in, its receiver on the way out.
     pub remote: Remote,
+    /// Our port that it came to or left from; nothing for the shared one.
+    pub local: Option<SocketAddr>,
     pub bytes: Vec<u8>,
 }
 
@@ -37,7 +39,13 @@ struct SimState {
 impl SimNet {
     /// Lets a datagram wait for the next harvest.
     pub fn inject(&self, remote: SocketAddr, bytes: &[u8]) {
-        self.lock().inbound.push_back(Datagram { remote: remote.into(), bytes: bytes.to_vec() });
+        self.lock().inbound.push_back(Datagram { remote: remote.into(), local: None, bytes: bytes.to_vec() });
+    }
+
+    /// As [`SimNet::inject`], to a port that the worker has opened; to any other it gets lost.
+    pub fn inject_to(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+        let datagram = Datagram { remote: remote.into(), local: Some(local), bytes: bytes.to_vec() };
+        self.lock().inbound.push_back(datagram);
     }
 
     /// The oldest datagram that was sent and not yet read.
@@ -55,7 +63,7 @@ impl SimNet {
         let pool = BufferPool::new(BATCH_CAPACITY, false)
             .map_err(|source| Fault::Memory { bytes: BATCH_CAPACITY * SLOT_BYTES, source })?;
         let sleeper = Sleeper::new().map_err(|source| Fault::System { call: "eventfd", source })?;
-        let sim = Sim { net: self.clone(), sleeper, counters: IoCounters::default() };
+        let sim = Sim { net: self.clone(), ports: vec![None], sleeper, counters: IoCounters::default() };
         Ok(Opened {
             io: Io { backend: Backend::Sim(Box::new(sim)), local_addr },
             batch: PacketBatch::new(pool),
@@ -71,6 +79,8 @@ impl SimNet {
 
 pub(crate) struct Sim {
     net: SimNet,
+    /// By [`PortId`]; the shared one has no address here.
+    ports: Vec<Option<SocketAddr>>,
     sleeper: Sleeper,
     counters: IoCounters,
 }
@@ -83,10 +93,14 @@ impl Sim {
         while batch.len() < BATCH_PACKETS_MAX
             && let Some(datagram) = state.inbound.pop_front()
         {
+            let Some(port) = self.port_at(datagram.local) else {
+                self.counters.port_unknown += 1;
+                continue;
+            };
             let buffer = batch.pool_mut().take().expect("every buffer is back after submit");
             let bytes = datagram.bytes.len().min(PACKET_BYTES_MAX);
             batch.pool_mut().bytes_mut(&buffer)[..bytes].copy_from_slice(&datagram.bytes[..bytes]);
-            batch.push_received(buffer, datagram.remote, bytes, bytes < datagram.bytes.len());
+            batch.push_received(buffer, datagram.remote, port, bytes, bytes < datagram.bytes.len());
             self.counters.packets_received += 1;
             self.counters.bytes_received += bytes as u64;
         }
@@ -97,14 +111,39 @@ impl Sim {
         let mut state = self.net.lock();
         for i in 0..batch.len() {
             if batch.packet(i).disposition == Disposition::Send {
-                let datagram = Datagram { remote: batch.packet(i).remote, bytes: batch.bytes(i).to_vec() };
-                self.counters.packets_sent += 1;
-                self.counters.bytes_sent += datagram.bytes.len() as u64;
-                state.outbound.push_back(datagram);
+                let Packet { remote, port, .. } = *batch.packet(i);
+                match self.ports[port.0 as usize] {
+                    None if port != PortId::SHARED => self.counters.send_failed += 1,
+                    local => {
+                        let datagram = Datagram { remote, local, bytes: batch.bytes(i).to_vec() };
+                        self.counters.packets_sent += 1;
+                        self.counters.bytes_sent += datagram.bytes.len() as u64;
+                        state.outbound.push_back(datagram);
+                    }
+                }
             }
             let buffer = batch.take_buffer(i);
             batch.pool_mut().give(buffer);
         }
+    }
+
+    pub(crate) fn open_port(&mut self, port: &PortSpec) -> PortId {
+        let free = (1..self.ports.len()).find(|&id| self.ports[id].is_none());
+        let id = free.unwrap_or_else(|| {
+            self.ports.push(None);
+            self.ports.len() - 1
+        });
+        self.ports[id] = Some(port.addr);
+        PortId(id as u32)
+    }
+
+    pub(crate) fn close_port(&mut self, port: PortId) {
+        self.ports[port.0 as usize] = None;
+    }
+
+    fn port_at(&self, local: Option<SocketAddr>) -> Option<PortId> {
+        let position = |addr| self.ports.iter().position(|port| *port == Some(addr)).map(|id| PortId(id as u32));
+        local.map_or(Some(PortId::SHARED), position)
     }
 
     pub(crate) fn waker(&self) -> Waker {

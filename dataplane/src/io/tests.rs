@@ -41,7 +41,8 @@ on_each_backend!(
 
 fn open_on(addr: &str, backend: BackendChoice) -> Opened {
     let addr = addr.parse().expect("an address");
-    open(&IoConfig { addr, backend, legs_max: 1, huge_pages: false }).unwrap_or_else(|fault| panic!("{fault}"))
+    open(&IoConfig { addr, backend, legs_max: 1, huge_pages: false, ports: WorkerPorts::default() })
+        .unwrap_or_else(|fault| panic!("{fault}"))
 }
 
 /// A socket of the test, which fails instead of waiting for ever.
@@ -345,7 +346,13 @@ fn dropping_closes_every_descriptor(backend: BackendChoice) {
 fn port_in_use_is_a_fault_under_any_choice() {
     let holder = peer(V4);
     for backend in [BackendChoice::Auto, BackendChoice::Uring, BackendChoice::Mmsg] {
-        let config = IoConfig { addr: holder.local_addr().expect("bound"), backend, legs_max: 1, huge_pages: false };
+        let config = IoConfig {
+            addr: holder.local_addr().expect("bound"),
+            backend,
+            legs_max: 1,
+            huge_pages: false,
+            ports: WorkerPorts::default(),
+        };
         assert!(matches!(open(&config), Err(Fault::PortInUse { .. })), "{backend}");
     }
 }
@@ -364,8 +371,13 @@ fn where_io_uring_is_forbidden_auto_takes_mmsg_and_says_why() {
         let opened = open_on(V4, BackendChoice::Auto);
         assert_eq!(opened.kind, BackendKind::Mmsg);
         assert!(opened.reason.starts_with("mmsg: io_uring is forbidden here"), "{}", opened.reason);
-        let config =
-            IoConfig { addr: opened.io.local_addr(), backend: BackendChoice::Uring, legs_max: 1, huge_pages: false };
+        let config = IoConfig {
+            addr: opened.io.local_addr(),
+            backend: BackendChoice::Uring,
+            legs_max: 1,
+            huge_pages: false,
+            ports: WorkerPorts::default(),
+        };
         drop(opened);
         let message = open(&config).err().expect("refused").to_string();
         assert!(message.contains("forbidden") && message.contains("choose backend"), "{message}");

@@ -24,13 +24,13 @@
 
 use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
 use crate::buffers::{Buffer, BufferPool, HEADROOM_BYTES, PoolMemory};
-use crate::io::IoCounters;
 use crate::io::buffer_ring::BufferRing;
 use crate::io::fault::Fault;
 use crate::io::is_exhausted;
 use crate::io::probe::Refusal;
 use crate::io::remote::{Remote, SOCKADDR_BYTES};
 use crate::io::wake::{Sleeper, Waker};
+use crate::io::{IoCounters, PortId};
 use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
 use io_uring::types::{CancelBuilder, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
@@ -333,7 +333,7 @@ impl Uring {
         let bytes = bytes.saturating_sub(HEADROOM_BYTES).min(PACKET_BYTES_MAX);
         let truncated = header.flags & libc::MSG_TRUNC as u32 != 0;
         match header.name.first_chunk().and_then(Remote::decode) {
-            Some(remote) => batch.push_received(buffer, remote, bytes, truncated),
+            Some(remote) => batch.push_received(buffer, remote, PortId::SHARED, bytes, truncated),
             None => self.buffers.put_or_pool(buffer, batch.pool_mut()),
         }
         self.counters.packets_received += 1;
