@@ -14,8 +14,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bencode;
+pub mod cookies;
 pub mod dictionary;
 pub mod error;
+pub mod framing;
+pub mod json;
+pub mod message;
 pub mod options;
 pub mod reply;
 pub mod request;
