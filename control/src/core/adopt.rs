@@ -10,6 +10,7 @@
 
 use super::Core;
 use super::call::{Call, CallState, Leg, LegState};
+use super::directions::LegDirections;
 use super::effect::Level;
 use super::ending::Ending;
 use super::limits::REPORTS_MS_MAX;
@@ -120,7 +121,10 @@ impl Core {
 
     fn leg_from(&self, live: LiveLeg) -> Leg {
         let remote = sdp::read(&live.remote_sdp).ok();
-        let agreed = sdp::read(&live.local_sdp).ok().and_then(|local| agreed_between(&local, remote.as_ref()?));
+        let local = sdp::read(&live.local_sdp).ok();
+        let agreed = local.as_ref().and_then(|local| agreed_between(local, remote.as_ref()?));
+        let words = |said: &Option<Description>| said.as_ref().map(Description::directions).unwrap_or_default();
+        let directions = LegDirections::restored(words(&remote), words(&local));
         Leg {
             id: live.leg,
             sid: live.call_sid,
@@ -146,6 +150,7 @@ impl Core {
             // Versions must grow; a process does not describe a leg a million times.
             sdp_version: 1_000_000 + u64::from(live.ice_restarts),
             agreed: agreed.unwrap_or_default(),
+            directions,
             dtls_role: if live.dtls_client { DtlsRole::Client } else { DtlsRole::Server },
             ice_restarts: live.ice_restarts,
             awaits_answer: false,

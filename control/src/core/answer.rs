@@ -18,7 +18,11 @@ use crosspoint_contract::{CallKey, Command, DtlsRole, LegId};
 
 impl Core {
     pub(super) fn answer(&mut self, turn: &mut Turn, session: SessionId, answer: Described) {
-        let Some(leg) = self.resolve(session, &answer.callsid).filter(|leg| self.is_ringing(*leg)) else {
+        let resolved = self.resolve(session, &answer.callsid);
+        if let Some(leg) = resolved.filter(|leg| self.takes_offers(*leg)) {
+            return self.offer_answered(turn, session, leg, answer);
+        }
+        let Some(leg) = resolved.filter(|leg| self.is_ringing(*leg)) else {
             return self.refuse_invite(turn, session, &answer.callsid, Refusal::CallUnknown);
         };
         // A token that ran out while it rang still answers.
@@ -80,6 +84,12 @@ impl Core {
         }
         let losers: Vec<_> = call.branches().map(|b| b.id).filter(|id| *id != leg).collect();
         if let Some(entry) = call.leg_mut(leg) {
+            let (words, first_offer) = (description.directions(), entry.directions.told());
+            if entry.awaits_answer {
+                entry.directions.client_offered(words);
+            } else {
+                entry.directions.client_answered(first_offer, words);
+            }
             entry.remote = Some(description);
             entry.remote_sdp = sdp;
             entry.dtls_role = dtls_role;
@@ -149,6 +159,7 @@ impl Core {
             if self.leg(leg).is_some_and(|l| l.awaits_answer) {
                 self.send_answer(turn, leg);
             }
+            self.offer_news(turn, leg);
         }
         self.save(turn, key);
     }
@@ -173,13 +184,15 @@ impl Core {
     /// Answers a leg's client with our side as it is now, or as soon as an attached dataplane says what it is.
     pub(super) fn send_answer(&mut self, turn: &mut Turn, leg: LegId) {
         let reconnect = self.seal(turn, leg);
+        let directions = self.our_directions(leg);
         let Some(entry) = self.leg_mut(leg) else { return };
         entry.awaits_answer = true;
         let (Some(local), Some(remote)) = (entry.local.as_ref(), entry.remote.as_ref()) else { return };
         entry.sdp_version += 1;
         entry.awaits_answer = false;
         let ours = Ours { local, session_id: entry.session_id(), version: entry.sdp_version };
-        entry.local_sdp = sdp::write_answer(ours, remote, &entry.agreed, entry.dtls_role);
+        entry.local_sdp = sdp::write_answer(ours, remote, &entry.agreed, entry.dtls_role, directions);
+        entry.directions.we_said(directions);
         let answer = ToClient::Answer { callsid: entry.sid.clone(), sdp: entry.local_sdp.clone(), reconnect };
         if let Some(session) = entry.session {
             turn.send(session, &answer);

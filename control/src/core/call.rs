@@ -12,11 +12,12 @@
 //! Input: events named by the flows (`invite`, `answer`, `resume`, `ending`, …). Output: the next state, or `None` when
 //! the event has no meaning there and must be refused. Owns the state of a call and nothing else; it sends nothing.
 
+use super::directions::LegDirections;
 use super::input::SessionId;
 use super::path::Path;
 use super::record::{CallRecord, End, LegRecord, LegRole, LiveCall, LiveLeg};
 use super::sdp::{Agreed, Description};
-use crosspoint_contract::{BridgeId, CallKey, DtlsRole, Generation, LegId, LegReport, LocalDescription};
+use crosspoint_contract::{BridgeId, CallKey, Directions, DtlsRole, Generation, LegId, LegReport, LocalDescription};
 use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +203,7 @@ pub struct Leg {
     pub local_sdp: String,
     pub sdp_version: u64,
     pub agreed: Agreed,
+    pub directions: LegDirections,
     pub dtls_role: DtlsRole,
     pub ice_restarts: u32,
     /// The client sent the offer of the exchange in progress, so an `answer` is due to it.
@@ -210,7 +212,7 @@ pub struct Leg {
     pub report: Option<LegReport>,
 }
 
-/// A client's new description of a leg that is up, in work.
+/// A client's new description of a leg that is up, in work: its offer, or its answer to ours.
 #[derive(Debug)]
 pub struct Reoffer {
     /// Tells answers to this one from those to an older one.
@@ -218,6 +220,8 @@ pub struct Reoffer {
     pub description: Description,
     pub sdp: String,
     pub agreed: Agreed,
+    /// What we had offered, if it is an answer.
+    pub answers: Option<Directions>,
     /// The leg that takes over, when the client came with another peer connection.
     pub replacement: Option<Replacement>,
 }

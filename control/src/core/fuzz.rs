@@ -11,7 +11,7 @@ use super::sdp::{self, Ours};
 use super::{input::Input, token};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
-use crosspoint_contract::{DtlsRole, Fingerprint, IceCredentials, LocalDescription, WorkerId};
+use crosspoint_contract::{Directions, DtlsRole, Fingerprint, IceCredentials, LocalDescription, WorkerId};
 use serde_json::json;
 
 /// Frames as the parser sees them, and as a core with a call in progress does.
@@ -68,7 +68,7 @@ fn session_descriptions() {
         let Ok(offer) = sdp::read(&String::from_utf8_lossy(bytes)) else { return };
         let Some(pair) = sdp::agree(&offer, &offer, true) else { return };
         let ours = Ours { local: &local, session_id: 1, version: 1 };
-        let answer = sdp::write_answer(ours, &offer, &pair.caller, DtlsRole::Server);
+        let answer = sdp::write_answer(ours, &offer, &pair.caller, DtlsRole::Server, Directions::default());
         let answer = sdp::read(&answer).unwrap_or_else(|refusal| panic!("{refusal}: {answer}"));
         assert_eq!(answer.lines.len(), offer.lines.len(), "RFC 3264 §6: as many lines as were offered");
     });

@@ -3,6 +3,7 @@
 use super::admission::{self, Admitted};
 use super::call::{Call, CallEvent, CallState, Leg, LegEvent, LegState};
 use super::destination::Destination;
+use super::directions::LegDirections;
 use super::effect::{Effect, Level};
 use super::ending::Ending;
 use super::input::SessionId;
@@ -17,7 +18,9 @@ use super::timers::Timer;
 use super::token::Grant;
 use super::turn::Turn;
 use super::{Core, limits};
-use crosspoint_contract::{BridgeId, CallKey, Command, DtlsRole, LegId, LocalDescription, TransportRequest};
+use crosspoint_contract::{
+    BridgeId, CallKey, Command, Directions, DtlsRole, LegId, LocalDescription, TransportRequest,
+};
 
 impl Core {
     pub(super) fn invite(&mut self, turn: &mut Turn, session: SessionId, invite: Invite) {
@@ -100,6 +103,7 @@ impl Core {
         let mut leg = self.new_leg(session, LegRole::Caller)?;
         leg.sid.clone_from(&sid);
         leg.client_sid = Some(invite.callsid);
+        leg.directions.client_offered(admitted.offer.directions());
         leg.remote = Some(admitted.offer);
         leg.remote_sdp = invite.sdp;
         leg.awaits_answer = true;
@@ -159,6 +163,7 @@ impl Core {
             local_sdp: String::new(),
             sdp_version: 1,
             agreed: Agreed::default(),
+            directions: LegDirections::new(Directions::default(), entry.takes_offers),
             dtls_role: DtlsRole::Server,
             ice_restarts: 0,
             awaits_answer: false,
@@ -264,13 +269,15 @@ impl Core {
         let offer = call.caller().and_then(|caller| Some(sdp::offered(caller.remote.as_ref()?, caller.video)));
         let (from, to, account_sid, params) =
             (call.from.clone(), call.to.clone(), call.account_sid.clone(), call.params.clone());
+        let directions = call.first_directions(call.leg(leg).is_some_and(|leg| leg.directions.takes_offers));
         let Some(entry) = call.leg_mut(leg) else { return };
         let (Some(mut offer), Some(local)) = (offer, entry.local.as_ref()) else { return };
         if !entry.video {
             offer.video.clear();
         }
         let ours = Ours { local, session_id: entry.session_id(), version: entry.sdp_version };
-        entry.local_sdp = sdp::write_offer(ours, &offer);
+        entry.local_sdp = sdp::write_offer(ours, &offer, directions);
+        entry.directions.we_said(directions);
         let invite = ToClient::Invite {
             callsid: entry.sid.clone(),
             sdp: entry.local_sdp.clone(),

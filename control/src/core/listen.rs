@@ -106,6 +106,7 @@ impl Core {
             entry.instance = given.unwrap_or(fresh_instance);
         }
         // A float that is negative or no number becomes 0.
+        entry.takes_offers = listen.reinvite;
         entry.reconnect_seconds = listen.reconnect_timeout.map_or(reconnect_max, |s| s as u32).min(reconnect_max);
         let connected_until = grant.expires_unix_ms;
         let connected = ToClient::Connected {

@@ -38,6 +38,9 @@ pub struct Listen {
     pub reconnect_timeout: Option<f64>,
     /// Ours: a client that names its instance keeps that name over reconnections.
     pub instance: Option<String>,
+    /// Ours: the client answers a `reinvite` of ours with `answer`. One that crosses its own it leaves unanswered.
+    #[serde(default)]
+    pub reinvite: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -177,6 +180,11 @@ pub enum ToClient {
         sdp: String,
         reconnect: String,
     },
+    /// An offer within a call, for clients that said they take one: the other party does more or less than before.
+    Reinvite {
+        callsid: String,
+        sdp: String,
+    },
     Cancel {
         callsid: String,
     },
@@ -229,6 +237,7 @@ impl ToClient {
             ToClient::Answer { callsid, sdp, reconnect } => {
                 ("answer", json!({ "callsid": callsid, "sdp": sdp, "reconnect": reconnect }))
             }
+            ToClient::Reinvite { callsid, sdp } => ("reinvite", json!({ "callsid": callsid, "sdp": sdp })),
             ToClient::Cancel { callsid } => ("cancel", json!({ "callsid": callsid })),
             ToClient::HangUp { callsid, refusal } => ("hangup", with_error(json!({ "callsid": callsid }), *refusal)),
             ToClient::Message(message) => ("message", json!(message)),

@@ -44,6 +44,7 @@ pub mod config;
 mod dataplane;
 mod departed;
 mod destination;
+mod directions;
 pub mod effect;
 mod ending;
 mod form;

@@ -3,12 +3,12 @@
 //! | what differs | orders | then |
 //! |---|---|---|
 //! | nothing | none | `answer` with our side as it is |
-//! | direction or codecs | `SetRemote` | `answer` |
+//! | directions or codecs | `SetRemote` | `answer`; `reinvite` to the other party, if it takes one |
 //! | ICE credentials | `RestartIce`, `SetRemote` | `answer` with new credentials |
 //! | certificate | `OpenLeg` for a replacement, `SetRemote`, `Bridge`, `CloseLeg` of the old | `answer` |
 //!
-//! The other leg is never touched, so its client notices nothing but a gap. A newer description overtakes an older
-//! one that is still in work.
+//! The other leg's media is never touched: its client notices nothing but a gap, and a direction that changes is what a
+//! `reinvite` of ours tells it (`directions`). A newer description overtakes an older one that is still in work.
 
 use super::Core;
 use super::answer::role_against;
@@ -18,10 +18,10 @@ use super::input::SessionId;
 use super::message::{Described, ToClient};
 use super::orders::Purpose;
 use super::refusal::Refusal;
-use super::sdp::{self, Description};
+use super::sdp::{self, Agreed, Description, Ours};
 use super::timers::Timer;
 use super::turn::Turn;
-use crosspoint_contract::{BridgeId, CallKey, Command, LegId, LocalDescription, TransportRequest};
+use crosspoint_contract::{BridgeId, CallKey, Command, Directions, LegId, LocalDescription, TransportRequest};
 
 impl Core {
     pub(super) fn reinvite(&mut self, turn: &mut Turn, session: SessionId, reinvite: Described) {
@@ -49,10 +49,13 @@ impl Core {
         let Some(key) = self.legs.get(&leg).copied() else { return };
         let Some(entry) = self.leg_mut(leg) else { return };
         let Some(remote) = entry.remote.clone() else { return };
+        entry.directions.offered = None;
         if remote == description {
             entry.reoffer = None;
+            entry.directions.client_offered(description.directions());
             self.send_answer(turn, leg);
-            return self.save(turn, key);
+            self.save(turn, key);
+            return self.offer_news_to_both(turn, leg);
         }
         let agreed = match sdp::agree_again(&description, &entry.agreed).ok_or(Refusal::MediaUnacceptable) {
             Ok(agreed) if !is_full => agreed,
@@ -62,12 +65,12 @@ impl Core {
                 if let Some((session, sid)) = told {
                     self.refuse_reoffer(turn, session, &sid, refusal);
                 }
-                return;
+                return self.offer_news(turn, leg);
             }
         };
         let restart = entry.ice_restarts + 1;
         let (new_peer, new_ice) = (remote.fingerprint != description.fingerprint, remote.ice != description.ice);
-        entry.reoffer = Some(Reoffer { serial, description, sdp, agreed, replacement: None });
+        entry.reoffer = Some(Reoffer { serial, description, sdp, agreed, answers: None, replacement: None });
         if new_peer {
             self.timers.cancel(Timer::MediaGone(leg));
             let transport = TransportRequest::WebRtc;
@@ -194,11 +197,80 @@ impl Core {
         let Some(key) = self.legs.get(&leg).copied() else { return };
         let Some(entry) = self.leg_mut(leg) else { return };
         let Some(reoffer) = entry.reoffer.take_if(|r| r.serial == serial) else { return };
+        let words = reoffer.description.directions();
         entry.remote = Some(reoffer.description);
         entry.remote_sdp = reoffer.sdp;
         entry.agreed = reoffer.agreed;
-        self.send_answer(turn, leg);
+        match reoffer.answers {
+            Some(offer) => entry.directions.client_answered(offer, words),
+            None => {
+                entry.directions.client_offered(words);
+                self.send_answer(turn, leg);
+            }
+        }
         self.save(turn, key);
+        self.offer_news_to_both(turn, leg);
+    }
+
+    /// An exchange with one party may be news to either.
+    fn offer_news_to_both(&mut self, turn: &mut Turn, leg: LegId) {
+        self.offer_news(turn, leg);
+        if let Some(other) = self.other_of(leg) {
+            self.offer_news(turn, other);
+        }
+    }
+
+    pub(super) fn our_directions(&self, leg: LegId) -> Directions {
+        let call = self.legs.get(&leg).and_then(|key| self.calls.get(key));
+        call.map(|call| call.our_directions(leg)).unwrap_or_default()
+    }
+
+    /// Whether its client may have an offer of ours to answer.
+    pub(super) fn takes_offers(&self, leg: LegId) -> bool {
+        self.leg(leg).is_some_and(|entry| entry.state == LegState::Up && entry.directions.takes_offers)
+    }
+
+    /// Offers a leg's client what the other party now does and wants, if it was told otherwise. While an exchange is in
+    /// progress it waits: whatever completes that asks again.
+    pub(super) fn offer_news(&mut self, turn: &mut Turn, leg: LegId) {
+        let directions = self.our_directions(leg);
+        if !self.takes_offers(leg) {
+            return;
+        }
+        let Some(entry) = self.leg_mut(leg).filter(|entry| entry.reoffer.is_none() && !entry.awaits_answer) else {
+            return;
+        };
+        let (Some(news), Some(session)) = (entry.directions.news(directions), entry.session) else { return };
+        let (Some(local), Some(remote)) = (entry.local.as_ref(), entry.remote.as_ref()) else { return };
+        entry.sdp_version += 1;
+        let ours = Ours { local, session_id: entry.session_id(), version: entry.sdp_version };
+        entry.local_sdp = sdp::write_offer_again(ours, remote, &entry.agreed, news);
+        entry.directions.offered = Some(news);
+        turn.send(session, &ToClient::Reinvite { callsid: entry.sid.clone(), sdp: entry.local_sdp.clone() });
+    }
+
+    /// A client's answer to an offer of ours.
+    pub(super) fn offer_answered(&mut self, turn: &mut Turn, session: SessionId, leg: LegId, answer: Described) {
+        let described = self.read_sdp(&answer.sdp);
+        let serial = self.draw();
+        let Some(entry) = self.leg_mut(leg) else { return };
+        // It crossed an offer of the client's, which has been answered instead.
+        let Some(offer) = entry.directions.offered.take() else {
+            return self.refuse_reoffer(turn, session, &answer.callsid, Refusal::CallState);
+        };
+        match described.and_then(|description| accepted(description, entry.remote.as_ref(), &entry.agreed)) {
+            Ok((description, agreed)) => {
+                let sdp = answer.sdp;
+                entry.reoffer =
+                    Some(Reoffer { serial, description, sdp, agreed, answers: Some(offer), replacement: None });
+                self.set_remote_anew(turn, leg, serial);
+            }
+            Err(refusal) => {
+                // Another offer would fare no better.
+                entry.directions.takes_offers = false;
+                self.refuse_reoffer(turn, session, &answer.callsid, refusal);
+            }
+        }
     }
 
     /// The dataplane refused a part of it.
@@ -211,4 +283,15 @@ impl Core {
             self.refuse_reoffer(turn, session, &sid, Refusal::MediaFailed);
         }
     }
+}
+
+/// An answer to an offer with nothing new but directions has nothing else new either.
+fn accepted(
+    answer: Description,
+    known: Option<&Description>,
+    agreed: &Agreed,
+) -> Result<(Description, Agreed), Refusal> {
+    let is_same_peer = known.is_some_and(|known| known.same_transport(&answer));
+    let agreed = sdp::agree_again(&answer, agreed).filter(|_| is_same_peer).ok_or(Refusal::MediaUnacceptable)?;
+    Ok((answer, agreed))
 }

@@ -93,9 +93,11 @@ impl Core {
         let Some(owner) = self.sessions.get_mut(&session) else { return };
         owner.legs.insert(leg);
         let (instance, reconnect_seconds) = (owner.instance.clone(), owner.reconnect_seconds);
+        let takes_offers = owner.takes_offers;
         let key_sid = owner.bearer().map(|g| g.key_sid.clone()).unwrap_or_default();
         if let Some(entry) = self.leg_mut(leg) {
             (entry.instance, entry.reconnect_seconds, entry.key_sid) = (instance, reconnect_seconds, key_sid);
+            (entry.directions.takes_offers, entry.directions.offered) = (takes_offers, None);
         }
     }
 

@@ -15,6 +15,7 @@ mod orders;
 mod reoffers;
 mod restarts;
 mod resumptions;
+mod video;
 
 use super::Core;
 use super::call::CallState;

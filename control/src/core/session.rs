@@ -19,6 +19,8 @@ pub struct Session {
     pub registered: bool,
     /// How long its calls are kept when the socket is lost.
     pub reconnect_seconds: u32,
+    /// It answers offers of ours.
+    pub takes_offers: bool,
     pub legs: BTreeSet<LegId>,
     pub pace: Pace,
     /// Since the last good one.
@@ -51,6 +53,7 @@ impl Session {
             instance: String::new(),
             registered: false,
             reconnect_seconds: 0,
+            takes_offers: false,
             legs: BTreeSet::new(),
             pace: Pace::new(limits, now_ms),
             listens_refused: 0,

@@ -10,6 +10,10 @@
 //! codecs pass through. One transport carries all lines (BUNDLE, RFC 9143). Syntax is `sdp-types`' business; this
 //! module owns the meaning: RFC 8866, RFC 3264 (offer/answer), RFC 8829 (WebRTC's profile), RFC 8839 (ICE), RFC 8842
 //! (DTLS). Deliberately not: transcoding, data channels, simulcast.
+//!
+//! Of video the pictures pass, and the request for a key frame. Deliberately neither offered nor answered, whatever a
+//! peer's own description lists: retransmission (RTX, RFC 4588) and FEC, whose streams would need SSRCs of their own;
+//! bandwidth feedback (REMB, transport-cc), which we neither make nor pass on, and for which a sender would wait.
 
 mod negotiate;
 mod read;
@@ -17,7 +21,7 @@ mod write;
 
 pub use negotiate::{Agreed, Pair, agree, agree_again, offered};
 pub use read::read;
-pub use write::{Ours, write_answer, write_offer};
+pub use write::{Ours, write_answer, write_offer, write_offer_again};
 
 use crosspoint_contract::{
     Codec, Direction, Directions, DtlsRole, Fingerprint, Format, IceCredentials, Medium, PerMedium, RemoteDescription,
@@ -74,6 +78,11 @@ impl Description {
         self.lines.iter().find(|line| line.medium == Some(medium))
     }
 
+    /// The peer's own words; nothing flows in a medium without a line.
+    pub fn directions(&self) -> Directions {
+        Directions::from_fn(|medium| self.line(medium).map_or(Direction::Inactive, |line| line.direction))
+    }
+
     /// Same transport: neither ICE credentials nor certificate differ.
     pub fn same_transport(&self, other: &Description) -> bool {
         self.ice == other.ice && self.fingerprint == other.fingerprint
@@ -86,9 +95,7 @@ impl Description {
             fingerprint: self.fingerprint.clone(),
             our_dtls_role,
             formats: agreed.audio.iter().chain(&agreed.video).map(|f| f.format).collect(),
-            directions: Directions::from_fn(|medium| {
-                self.line(medium).map_or(Direction::Inactive, |line| mirrored(line.direction))
-            }),
+            directions: Directions::from_fn(|medium| mirrored(*self.directions().of(medium))),
             mid_extensions: PerMedium::from_fn(|medium| {
                 self.line(medium).and_then(|line| Some((line.mid_extension_id?, line.mid.clone()?)))
             }),

@@ -50,14 +50,14 @@ fn our_answer_is_this_one() {
          a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n",
         ["AB"; 32].join(":")
     );
-    assert_eq!(write_answer(ours, &offer, &agreed, DtlsRole::Server), expected);
+    assert_eq!(write_answer(ours, &offer, &agreed, DtlsRole::Server, Directions::default()), expected);
 }
 
 #[test]
 fn what_we_write_we_read_back() {
     let local = local();
     let ours = Ours { local: &local, session_id: 5, version: 2 };
-    let offer = read(&write_offer(ours, &agreed())).expect("our own offer");
+    let offer = read(&write_offer(ours, &agreed(), Directions::default())).expect("our own offer");
     assert_eq!((offer.setup, &offer.ice, &offer.fingerprint), (Setup::ActPass, &local.ice, &local.fingerprint));
     assert_eq!(offered(&offer, true), agreed());
 }
@@ -102,7 +102,8 @@ fn lines_we_cannot_serve_are_refused_in_their_place() {
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sctp-port:5000\r\n";
     let offer = read(&(offer_sdp("alic") + data)).expect("readable");
     let local = local();
-    let answer = write_answer(Ours { local: &local, session_id: 1, version: 1 }, &offer, &agreed(), DtlsRole::Server);
+    let ours = Ours { local: &local, session_id: 1, version: 1 };
+    let answer = write_answer(ours, &offer, &agreed(), DtlsRole::Server, Directions::default());
     assert!(answer.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"), "{answer}");
     assert!(answer.contains("a=group:BUNDLE 0\r\n"), "a refused line is in no group: {answer}");
 }
@@ -117,7 +118,7 @@ proptest! {
         if let Ok(offer) = read(&String::from_utf8_lossy(&bytes)) {
             let local = local();
             let ours = Ours { local: &local, session_id: 1, version: 1 };
-            write_answer(ours, &offer, &offered(&offer, true), DtlsRole::Server);
+            write_answer(ours, &offer, &offered(&offer, true), DtlsRole::Server, Directions::default());
         }
     }
 }

@@ -1,10 +1,13 @@
 //! From what was agreed to text: what our own SDP says.
 
-use super::{Agreed, Description, Line, LineFormat, mirrored};
-use crosspoint_contract::{Direction, DtlsRole, LocalDescription, Medium};
+use super::{Agreed, Description, Line, LineFormat};
+use crosspoint_contract::{Direction, Directions, DtlsRole, LocalDescription, Medium};
 use sdp_types::{AddrType, Attribute, Connection, Media, NetType, Origin, Session, Time};
 use std::fmt::Write;
 use std::net::SocketAddr;
+
+/// RFC 8842 §5.2: an offerer leaves the choice to the answerer.
+const OFFERED_SETUP: &str = "actpass";
 
 /// Our side of a leg.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +18,8 @@ pub struct Ours<'a> {
     pub version: u64,
 }
 
-/// An offer to a callee: `agreed` is what the caller can speak.
-pub fn write_offer(ours: Ours, agreed: &Agreed) -> String {
+/// The first offer to a callee: `agreed` is what the caller can speak, `directions` what we say in its stead.
+pub fn write_offer(ours: Ours, agreed: &Agreed, directions: Directions) -> String {
     let mut medias = Vec::new();
     for (medium, kind) in [(Medium::Audio, "audio"), (Medium::Video, "video")] {
         if agreed.of(medium).is_empty() {
@@ -24,24 +27,39 @@ pub fn write_offer(ours: Ours, agreed: &Agreed) -> String {
         }
         let mid = medias.len().to_string();
         let mut media = open_line(ours, kind, "UDP/TLS/RTP/SAVPF", agreed.of(medium));
-        // RFC 8842 §5.2: an offerer leaves the choice to the answerer.
-        describe(&mut media, ours, medium, &mid, "actpass", Direction::SendReceive);
+        describe(&mut media, ours, medium, &mid, OFFERED_SETUP, *directions.of(medium));
         medias.push((Some(mid), media));
     }
     write(ours, medias)
 }
 
-/// The answer to `offer`: each of its lines in its place (RFC 3264 §6), those without agreed formats refused.
-pub fn write_answer(ours: Ours, offer: &Description, agreed: &Agreed, role: DtlsRole) -> String {
+/// The answer to `offer`. `directions` are within what it offers (RFC 3264 §6.1).
+pub fn write_answer(
+    ours: Ours,
+    offer: &Description,
+    agreed: &Agreed,
+    role: DtlsRole,
+    directions: Directions,
+) -> String {
     let setup = match role {
         DtlsRole::Client => "active",
         DtlsRole::Server => "passive",
     };
-    let medias = offer.lines.iter().map(|line| match line.medium {
+    write_lines(ours, offer, agreed, setup, directions)
+}
+
+/// A further offer to a client that described itself by `remote`; nothing but `directions` is new in it.
+pub fn write_offer_again(ours: Ours, remote: &Description, agreed: &Agreed, directions: Directions) -> String {
+    write_lines(ours, remote, agreed, OFFERED_SETUP, directions)
+}
+
+/// Each line in its place (RFC 3264 §6 and §8), those without agreed formats refused.
+fn write_lines(ours: Ours, remote: &Description, agreed: &Agreed, setup: &str, directions: Directions) -> String {
+    let medias = remote.lines.iter().map(|line| match line.medium {
         Some(medium) if !agreed.of(medium).is_empty() => {
             let mid = line.mid.clone().unwrap_or_else(|| "0".to_owned());
             let mut media = open_line(ours, &line.kind, &line.proto, agreed.of(medium));
-            describe(&mut media, ours, medium, &mid, setup, mirrored(line.direction));
+            describe(&mut media, ours, medium, &mid, setup, *directions.of(medium));
             repeat(&mut media, line);
             (line.mid.is_some().then_some(mid), media)
         }
