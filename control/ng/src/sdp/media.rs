@@ -76,8 +76,8 @@ pub struct Codec {
     pub clock_rate_hz: u32,
     /// `/2` of rtpmap; 1 if not said.
     pub channels: u8,
-    /// Values of `a=fmtp:PT`, without the payload type, in order.
-    pub fmtp: Vec<String>,
+    /// Value of the last `a=fmtp:PT`, without the payload type.
+    pub fmtp: Option<String>,
     /// Values of `a=rtcp-fb:PT`, without the payload type, in order.
     pub rtcp_fb: Vec<String>,
 }
@@ -122,6 +122,34 @@ pub struct Fingerprint {
 }
 
 impl MediaDescription {
+    pub(super) fn new(kind: MediaKind, port: u16, protocol: Protocol) -> Self {
+        Self {
+            kind,
+            port,
+            num_ports: 1,
+            protocol,
+            formats: Vec::new(),
+            codecs: Vec::new(),
+            connection: None,
+            has_connection: false,
+            rtcp_port: None,
+            rtcp_address: None,
+            rtcp_mux: false,
+            direction: None,
+            crypto: Vec::new(),
+            setup: None,
+            fingerprint: None,
+            tls_id: None,
+            ice: IceDescription::default(),
+            mid: None,
+            label: None,
+            bundle: None,
+            ptime_ms: None,
+            maxptime_ms: None,
+            lines: Vec::new(),
+        }
+    }
+
     /// The value of the first attribute of that name; empty if it is a flag.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         attribute(&self.lines, name)
@@ -130,6 +158,30 @@ impl MediaDescription {
     /// Refused or ended by the party.
     pub fn is_rejected(&self) -> bool {
         self.port == 0
+    }
+}
+
+impl MediaKind {
+    pub(super) fn parse(text: &str) -> Self {
+        match text {
+            "audio" => Self::Audio,
+            "video" => Self::Video,
+            "image" => Self::Image,
+            "message" => Self::Message,
+            "application" => Self::Application,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::Image => "image",
+            Self::Message => "message",
+            Self::Application => "application",
+            Self::Other(text) => text,
+        }
     }
 }
 
@@ -179,3 +231,39 @@ impl Protocol {
         matches!(self, Self::RtpAvpf | Self::RtpSavpf | Self::UdpTlsRtpSavpf)
     }
 }
+
+/// What RFC 3551 §6 says of a payload type; for those it leaves open, a codec without a name.
+pub fn static_codec(payload_type: u8) -> Codec {
+    let found = STATIC_CODECS.iter().find(|(known, ..)| *known == payload_type);
+    let (name, clock_rate_hz, channels) =
+        found.map_or(("", 0, 1), |(_, name, rate, channels)| (*name, *rate, *channels));
+    Codec { payload_type, name: name.into(), clock_rate_hz, channels, fmtp: None, rtcp_fb: Vec::new() }
+}
+
+/// Payload type, name, clock rate, channels. (10.5 has the channels of 10 and 11 the other way round.)
+const STATIC_CODECS: [(u8, &str, u32, u8); 24] = [
+    (0, "PCMU", 8000, 1),
+    (3, "GSM", 8000, 1),
+    (4, "G723", 8000, 1),
+    (5, "DVI4", 8000, 1),
+    (6, "DVI4", 16000, 1),
+    (7, "LPC", 8000, 1),
+    (8, "PCMA", 8000, 1),
+    (9, "G722", 8000, 1),
+    (10, "L16", 44100, 2),
+    (11, "L16", 44100, 1),
+    (12, "QCELP", 8000, 1),
+    (13, "CN", 8000, 1),
+    (14, "MPA", 90000, 1),
+    (15, "G728", 8000, 1),
+    (16, "DVI4", 11025, 1),
+    (17, "DVI4", 22050, 1),
+    (18, "G729", 8000, 1),
+    (25, "CelB", 90000, 1),
+    (26, "JPEG", 90000, 1),
+    (28, "nv", 90000, 1),
+    (31, "H261", 90000, 1),
+    (32, "MPV", 90000, 1),
+    (33, "MP2T", 90000, 1),
+    (34, "H263", 90000, 1),
+];

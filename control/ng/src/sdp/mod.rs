@@ -16,6 +16,7 @@
 //! RFC 8866 (SDP), 3264 (offer/answer), 4568 (SDES), 5761 (rtcp-mux), 8122 (fingerprints), 8839 and 8840 (ICE, trickle),
 //! 8842 (DTLS), 9143 (BUNDLE). No IO, no randomness: keys, credentials and ports come in with the plan.
 
+mod attributes;
 pub mod codecs;
 mod ice;
 mod media;
@@ -25,9 +26,9 @@ mod session;
 mod write;
 
 pub use ice::{Candidate, CandidateKind, IceDescription};
-pub use media::{Codec, CryptoLine, Fingerprint, MediaDescription, MediaKind, Protocol, Setup};
-pub use plan::{DtlsPlan, IcePlan, MediaPlan, OriginPlan, OurIce, Placement, RelayPlan, RtcpPlan, SessionPlan, Strip};
-pub use read::read;
+pub use media::{Codec, CryptoLine, Fingerprint, MediaDescription, MediaKind, Protocol, Setup, static_codec};
+pub use plan::{DtlsPlan, IcePlan, MediaPlan, OriginPlan, OurIce, Placement, RelayPlan, RtcpPlan, SessionPlan};
+pub use read::{read, read_fragment};
 pub use session::{Connection, Group, Line, Origin, SessionDescription};
 pub use write::write;
 
@@ -41,7 +42,7 @@ pub const MEDIA_MAX: usize = 256;
 pub enum SdpError {
     #[error("Failed to parse SDP")]
     Malformed,
-    /// Neither the media nor the session says where to send (RFC 8866 §5.7).
+    /// A format list with words in it, or neither the media nor the session says where to send (RFC 8866 §5.7).
     #[error("Incomplete SDP specification")]
     Incomplete,
     #[error("Error rewriting SDP")]

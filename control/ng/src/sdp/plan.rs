@@ -10,9 +10,9 @@ pub struct SessionPlan {
     pub origin: OriginPlan,
     /// For `s=`.
     pub name: Option<String>,
-    /// For `c=` at session level, if there is one; hold (`0.0.0.0`) passes unless `hide_hold`.
-    pub connection: Option<IpAddr>,
-    /// An address replaces `0.0.0.0` too.
+    /// `c=` at session level is replaced even if every m-line has its own (`replace-session-connection`).
+    pub replace_connection: bool,
+    /// Our address replaces `0.0.0.0` too (`zero-address`).
     pub hide_hold: bool,
     /// The direction stays where the party wrote it, or unwritten (`original-sendrecv`).
     pub original_direction: bool,
@@ -20,7 +20,8 @@ pub struct SessionPlan {
     pub ice_lite: bool,
     /// Further lines at the end of the session's, without `a=`.
     pub attributes: Vec<String>,
-    pub strip: Strip,
+    /// `a=extmap` goes (`strip-extmap`).
+    pub strip_extmap: bool,
     /// One for each m-line, in order.
     pub media: Vec<MediaPlan>,
 }
@@ -32,17 +33,6 @@ pub struct OriginPlan {
     pub session_id: Option<String>,
     pub version: Option<String>,
     pub address: Option<IpAddr>,
-}
-
-/// Lines that pass unless told otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Strip {
-    /// `a=extmap`, `a=extmap-allow-mixed`.
-    pub extmap: bool,
-    /// `a=ssrc`, `a=ssrc-group`, `a=msid`, `a=msid-semantic`.
-    pub ssrc: bool,
-    /// `a=group:BUNDLE`.
-    pub bundle: bool,
 }
 
 /// For one m-line.
@@ -74,8 +64,6 @@ pub struct RelayPlan {
     pub ice: IcePlan,
     /// `a=mid`: the party's, or one made for it (`generate-mid`).
     pub mid: Option<String>,
-    /// `a=label`, for SIPREC.
-    pub label: Option<String>,
 }
 
 /// Where an m-line points.
@@ -112,14 +100,21 @@ pub struct DtlsPlan {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IcePlan {
-    /// The party's own attributes pass untouched, and so do its fingerprint, setup and BUNDLE group.
+    /// The party's own attributes pass untouched, and so do its fingerprint, setup, crypto and BUNDLE group.
     Keep,
     /// As `Keep`, and these candidates are added with the party's credentials (`ICE=optional`, `ICE=force-relay`).
     Add(Vec<Candidate>),
-    /// None is written.
+    /// Neither the party's nor ours.
     Remove,
     /// Ours instead.
     Replace(OurIce),
+}
+
+impl IcePlan {
+    /// Whether the party's ICE, DTLS and SDES attributes, of m-line and session, reach the other party.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Keep | Self::Add(_))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

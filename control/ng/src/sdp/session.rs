@@ -58,6 +58,13 @@ pub struct Group {
     pub mids: Vec<String>,
 }
 
+impl Group {
+    /// RFC 9143 §5.
+    pub fn is_bundle(&self) -> bool {
+        self.semantics == "BUNDLE"
+    }
+}
+
 impl Connection {
     pub fn is_hold(self) -> bool {
         self.address.is_unspecified()
