@@ -1,16 +1,27 @@
 //! Everything that a request may say beyond its command, typed.
 //!
-//! Input: a dictionary, whose keys, flag words and `rtpp-flags` the table ([`table`]) knows. Output: [`Options`] for the core and
+//! Input: a dictionary, whose keys and flags are looked up in the one table of all options ([`OPTIONS`]). Output: [`Options`] for the core and
 //! for `sdp`. Owns: nothing beyond one request. Deliberately not here: what an option means for a call; a field says
 //! only that it was asked for.
 //!
-//! An unknown key, flag or value is never an error: it is counted in [`Options::warnings`] and the request goes on.
+//! ```text
+//!  dictionary ──keys──▶ read ──row of table──▶ words: one word of a value ──▶ Options
+//!    flags: [...] ──────▶ │                     structures: a whole value ──▶    │
+//!    rtpp-flags: "..." ─▶ rtpp_flags ──▶ keys and flags
+//! ```
+//!
+//! An unknown key, flag or value is never an error: it makes one of [`Options::warnings`] and the request goes on.
 
+mod read;
+mod rtpp_flags;
+mod structures;
+mod table;
 mod types;
+mod words;
 
+pub use table::{Effect, OPTIONS, Row, Takes, matrix};
 pub use types::*;
 
-use crate::dictionary::Dict;
 use std::net::IpAddr;
 
 /// The options of one request. Absent means that the client did not say.
@@ -40,8 +51,11 @@ pub struct Options {
     pub received_from: Option<IpAddr>,
     pub media_address: Option<IpAddr>,
     pub address_family: Option<Family>,
-    /// `direction`: interface towards the sender of the description, and towards its receiver.
-    pub direction: Option<(String, String)>,
+    /// First word of `direction`: the interface towards the sender of the description.
+    pub from_interface: Option<String>,
+    /// Second word of `direction`: the interface towards its receiver.
+    pub to_interface: Option<String>,
+    /// Of commands that need only one.
     pub interface: Option<String>,
     /// `Some(true)`: trust-address; `Some(false)`: SIP-source-address.
     pub trust_address: Option<bool>,
@@ -77,9 +91,8 @@ pub struct Options {
     pub always_transcode: bool,
     pub single_codec: bool,
     pub reuse_codecs: bool,
+    pub static_codecs: bool,
     pub allow_transcoding: bool,
-    /// The shortcut of later versions: all that a browser needs.
-    pub webrtc: bool,
     pub bundle: bool,
     pub siprec: bool,
     pub inactive: bool,
@@ -132,10 +145,4 @@ pub struct Options {
 
     /// What was not understood, for the log: one line each, a bounded number.
     pub warnings: Vec<String>,
-}
-
-impl Options {
-    pub fn read(_dict: &Dict) -> Options {
-        Options::default()
-    }
 }

@@ -1,6 +1,6 @@
 //! The values that options take.
 //!
-//! Input: [`super::table`] sets them from words. Output: [`super::Options`], read by the core and by `sdp`. Words that a
+//! Input: [`super::words`] sets them from words. Output: [`super::Options`], read by the core and by `sdp`. Words that a
 //! value does not know never get this far; they become warnings.
 
 use std::net::SocketAddr;
@@ -159,6 +159,8 @@ pub struct RtcpMux {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Replace {
     pub origin: bool,
+    /// All of the `o=` line, of later versions.
+    pub origin_full: bool,
     pub session_connection: bool,
     pub sdp_version: bool,
     pub username: bool,
