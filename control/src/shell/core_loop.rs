@@ -142,7 +142,8 @@ impl CoreLoop {
             }
             Effect::Order(order) => {
                 let id = order.id;
-                let request = LinkRequest::Order(TaggedOrder { attachment: self.attachment, order });
+                let order = Box::new(TaggedOrder { attachment: self.attachment, order });
+                let request = LinkRequest::Order(order);
                 if self.link.try_send(request).is_err() {
                     self.orders_refused_busy += 1;
                     let answer = Answer { id, result: Err(Refused::Busy(WorkerId(0))) };

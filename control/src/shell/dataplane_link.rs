@@ -53,7 +53,7 @@ pub type CounterReading = (Vec<WorkerCounters>, LobbyCounters);
 
 #[derive(Debug)]
 pub enum LinkRequest {
-    Order(TaggedOrder),
+    Order(Box<TaggedOrder>),
     ReadCounters(oneshot::Sender<CounterReading>),
     /// The dataplane is to end, if it is ours to end. Answered when it is gone.
     ShutDown(oneshot::Sender<()>),

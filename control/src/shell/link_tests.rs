@@ -100,7 +100,7 @@ fn listener() -> (TempDir, UnixListener) {
 
 fn order(attachment: u64, id: u64) -> LinkRequest {
     let order = Order { id: CommandId(id), command: Command::ReadLeg { leg: LegId(id) } };
-    LinkRequest::Order(TaggedOrder { attachment, order })
+    LinkRequest::Order(Box::new(TaggedOrder { attachment, order }))
 }
 
 #[tokio::test]
