@@ -60,6 +60,7 @@ fn what_we_write_we_read_back() {
     let offer = read(&write_offer(ours, &agreed(), Directions::default())).expect("our own offer");
     assert_eq!((offer.setup, &offer.ice, &offer.fingerprint), (Setup::ActPass, &local.ice, &local.fingerprint));
     assert_eq!(offered(&offer, true), agreed());
+    assert_eq!(offer.lines[0].mid_extension_id, Some(1), "streams of a bundle are told apart by it");
 }
 
 #[test]

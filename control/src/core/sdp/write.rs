@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 /// RFC 8842 §5.2: an offerer leaves the choice to the answerer.
 const OFFERED_SETUP: &str = "actpass";
 
+/// RFC 8285 §4.2: any from 1 to 14; one for all lines of a bundle (RFC 9143 §12).
+const MID_EXTENSION_ID: u8 = 1;
+
 /// Our side of a leg.
 #[derive(Clone, Copy, Debug)]
 pub struct Ours<'a> {
@@ -28,6 +31,7 @@ pub fn write_offer(ours: Ours, agreed: &Agreed, directions: Directions) -> Strin
         let mid = medias.len().to_string();
         let mut media = open_line(ours, kind, "UDP/TLS/RTP/SAVPF", agreed.of(medium));
         describe(&mut media, ours, medium, &mid, OFFERED_SETUP, *directions.of(medium));
+        media.attributes.push(mid_extension(MID_EXTENSION_ID));
         medias.push((Some(mid), media));
     }
     write(ours, medias)
@@ -140,13 +144,18 @@ fn candidate(index: usize, addr: SocketAddr) -> String {
 
 fn repeat(media: &mut Media, line: &Line) {
     if let Some(id) = line.mid_extension_id {
-        media.attributes.push(with("extmap", format!("{id} urn:ietf:params:rtp-hdrext:sdes:mid")));
+        media.attributes.push(mid_extension(id));
     }
     for (name, number) in [("ptime", &line.ptime), ("maxptime", &line.maxptime)] {
         if let Some(number) = number {
             media.attributes.push(with(name, number));
         }
     }
+}
+
+// RFC 8285 §5. By it the streams of a bundle are told apart.
+fn mid_extension(id: u8) -> Attribute {
+    with("extmap", format!("{id} urn:ietf:params:rtp-hdrext:sdes:mid"))
 }
 
 // RFC 3264 §6: a line is refused by port 0; it must keep its format list and its mid.
