@@ -155,6 +155,21 @@ impl MediaDescription {
         attribute(&self.lines, name)
     }
 
+    /// Held the old way: nothing shall be sent to the party (RFC 3264 §8.4). Where ICE is spoken, the zero address means
+    /// that candidates follow (RFC 8840 §4.1.1).
+    pub fn is_held_by_address(&self) -> bool {
+        self.connection.is_some_and(Connection::is_zero) && !self.ice.is_offered()
+    }
+
+    /// What the party wants, with hold by address said as it is today.
+    pub fn direction_wanted(&self) -> Direction {
+        match self.direction.unwrap_or_default() {
+            Direction::SendReceive if self.is_held_by_address() => Direction::SendOnly,
+            Direction::ReceiveOnly if self.is_held_by_address() => Direction::Inactive,
+            direction => direction,
+        }
+    }
+
     /// Refused or ended by the party.
     pub fn is_rejected(&self) -> bool {
         self.port == 0

@@ -12,7 +12,8 @@ pub struct SessionPlan {
     pub name: Option<String>,
     /// `c=` at session level is replaced even if every m-line has its own (`replace-session-connection`).
     pub replace_connection: bool,
-    /// Our address replaces `0.0.0.0` too (`zero-address`).
+    /// Our address replaces `0.0.0.0` too (`zero-address`). It always does where ICE is spoken, on either side: there it
+    /// says that candidates follow (RFC 8840 §4.1.1), and hold is said by the direction.
     pub hide_hold: bool,
     /// The direction stays where the party wrote it, or unwritten (`original-sendrecv`).
     pub original_direction: bool,
@@ -38,11 +39,13 @@ pub struct OriginPlan {
 /// For one m-line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaPlan {
-    /// A protocol that we do not relay passes as it came, addresses included (MSRP, for one).
+    /// What we do not relay passes as it came, addresses included: `m=message`, as in 10.5.
     Untouched,
     /// Port 0 (RFC 3264 §6). The address is ours all the same, so that nobody's own is told.
     Rejected {
         address: IpAddr,
+        protocol: Protocol,
+        mid: Option<String>,
     },
     Relayed(Box<RelayPlan>),
 }

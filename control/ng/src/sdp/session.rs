@@ -66,7 +66,7 @@ impl Group {
 }
 
 impl Connection {
-    pub fn is_hold(self) -> bool {
+    pub fn is_zero(self) -> bool {
         self.address.is_unspecified()
     }
 }

@@ -12,12 +12,13 @@
 //! - owned attributes go by their names, also where they do not parse: 10.5 passes `a=candidate` without a type,
 //!   `a=fingerprint` of a wrong length and `a=crypto` of the session, and with them the party's address or keys;
 //! - a format that nobody names gets no `a=rtpmap`; 10.5 writes `a=rtpmap:97 /0`;
-//! - an m-line that passes untouched does not get a second `a=mid`.
+//! - an m-line that passes untouched gets its own `c=`, but no `a=mid` of ours;
+//! - a rejected m-line says `a=end-of-candidates` only if the party did, and keeps the party's ICE only where all do.
 
 use super::attributes::{BASE64, hash_name, parse_direction};
 use super::{
-    Candidate, Codec, CryptoLine, DtlsPlan, IcePlan, Line, MediaDescription, MediaPlan, OurIce, Placement, RelayPlan,
-    RtcpPlan, SdpError, SessionDescription, SessionPlan,
+    Candidate, Codec, CryptoLine, DtlsPlan, IcePlan, Line, MediaDescription, MediaPlan, OurIce, Placement, Protocol,
+    RelayPlan, RtcpPlan, SdpError, SessionDescription, SessionPlan,
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -37,43 +38,54 @@ pub fn write(description: &SessionDescription, plan: &SessionPlan) -> Result<Str
         return Err(SdpError::Unwritable);
     }
     let mut out = Text(String::with_capacity((1 + description.media.len()) * MEDIA_BYTES));
-    let connection = session_connection(description, plan);
-    write_session(&mut out, description, plan, connection);
+    let passing = plan.media.iter().map(Passing::of).fold(Passing::default(), Passing::or);
+    write_session(&mut out, description, plan, passing);
     for (media, of) in description.media.iter().zip(&plan.media) {
         match of {
-            MediaPlan::Untouched => write_untouched(&mut out, media, connection.is_some()),
-            MediaPlan::Rejected { address } => write_rejected(&mut out, media, plan, *address),
-            MediaPlan::Relayed(relay) => write_relayed(&mut out, media, plan, relay),
+            MediaPlan::Untouched => write_untouched(&mut out, media),
+            MediaPlan::Rejected { protocol, mid, .. } => {
+                write_media_line(&mut out, media, 0, protocol, &media.formats);
+                write_passing(&mut out, media, of, plan, passing);
+                mid.iter().for_each(|mid| out.line("a=mid:", mid));
+                write_end_of_candidates(&mut out, media.ice.end_of_candidates);
+            }
+            MediaPlan::Relayed(relay) => write_relayed(&mut out, media, of, relay, plan),
         }
     }
     Ok(out.0)
 }
 
-/// What is written for the session's `c=`, `None` if it stays: 10.5 replaces it when it speaks for an m-line that
-/// points at us, or when told to.
-fn session_connection(description: &SessionDescription, plan: &SessionPlan) -> Option<IpAddr> {
-    let ours = |of: &MediaPlan| match of {
-        MediaPlan::Untouched => None,
-        MediaPlan::Rejected { address } => Some(*address),
-        MediaPlan::Relayed(relay) => match relay.placement {
-            Placement::Theirs => None,
-            Placement::Ours { address, .. } => Some(address),
-        },
-    };
-    let all = || description.media.iter().zip(&plan.media);
-    let spoken_for = all().filter(|(media, _)| !media.has_connection).find_map(|(_, of)| ours(of));
-    let told = || plan.replace_connection.then(|| all().find_map(|(_, of)| ours(of))).flatten();
-    description.connection.and(spoken_for.or_else(told))
+/// What of the party's passes beside the lines that always do.
+#[derive(Clone, Copy, Default)]
+struct Passing {
+    /// ICE, DTLS and SDES, and what the session says of direction and bundle.
+    transport: bool,
+    /// Where RTP and RTCP go.
+    placement: bool,
 }
 
-fn write_session(out: &mut Text, description: &SessionDescription, plan: &SessionPlan, connection: Option<IpAddr>) {
-    let ice_passes = plan.media.iter().any(|of| matches!(of, MediaPlan::Relayed(relay) if relay.ice.passes()));
+impl Passing {
+    fn of(plan: &MediaPlan) -> Self {
+        match plan {
+            MediaPlan::Relayed(relay) => {
+                Self { transport: relay.ice.passes(), placement: relay.placement == Placement::Theirs }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self { transport: self.transport | other.transport, placement: self.placement | other.placement }
+    }
+}
+
+fn write_session(out: &mut Text, description: &SessionDescription, plan: &SessionPlan, passing: Passing) {
     for line in &description.lines {
-        match (line.letter, connection) {
-            (b'o', _) => write_origin(out, description, plan),
-            (b's', _) => out.line("s=", plan.name.as_ref().unwrap_or(&line.value)),
-            (b'c', Some(address)) => write_connection(out, line, plan, address),
-            (b'a', _) if !session_passes(line, plan, ice_passes) => {}
+        match line.letter {
+            b'o' => write_origin(out, description, plan),
+            b's' => out.line("s=", plan.name.as_ref().unwrap_or(&line.value)),
+            b'c' => write_session_connection(out, line, description, plan),
+            b'a' if !session_passes(line, plan, passing) => {}
             _ => out.pass(line),
         }
     }
@@ -92,24 +104,50 @@ fn write_origin(out: &mut Text, description: &SessionDescription, plan: &Session
     out.line("o=", format_args!("{username} {session_id} {version} {address}"));
 }
 
-fn write_connection(out: &mut Text, line: &Line, plan: &SessionPlan, ours: IpAddr) {
-    // RFC 3264 §8.4: the zero address says hold, and must reach the other party.
+/// 10.5 replaces the session's `c=` when it speaks for an m-line that points at us, or when told to.
+fn write_session_connection(out: &mut Text, line: &Line, description: &SessionDescription, plan: &SessionPlan) {
+    let mut ours =
+        description.media.iter().zip(&plan.media).filter_map(|(media, of)| Some((media, of, our_address(of)?)));
+    let spoken_for = ours.clone().find(|(media, ..)| !media.has_connection);
+    match spoken_for.or_else(|| ours.next().filter(|_| plan.replace_connection)) {
+        Some((media, of, address)) => write_connection(out, line, address, hold_passes(media, of, plan)),
+        None => out.pass(line),
+    }
+}
+
+fn our_address(plan: &MediaPlan) -> Option<IpAddr> {
+    match plan {
+        MediaPlan::Untouched => None,
+        MediaPlan::Rejected { address, .. } => Some(*address),
+        MediaPlan::Relayed(relay) => match relay.placement {
+            Placement::Theirs => None,
+            Placement::Ours { address, .. } => Some(address),
+        },
+    }
+}
+
+fn hold_passes(media: &MediaDescription, of: &MediaPlan, plan: &SessionPlan) -> bool {
+    let we_speak_ice = matches!(of, MediaPlan::Relayed(relay) if matches!(relay.ice, IcePlan::Replace(_)));
+    !plan.hide_hold && !media.ice.is_offered() && !we_speak_ice
+}
+
+fn write_connection(out: &mut Text, line: &Line, ours: IpAddr, hold_passes: bool) {
     let held = line.value.ends_with(" 0.0.0.0") || line.value.ends_with(" ::");
-    if held && !plan.hide_hold {
+    if held && hold_passes {
         out.pass(line);
     } else {
         out.line("c=", Address(ours));
     }
 }
 
-fn session_passes(line: &Line, plan: &SessionPlan, ice_passes: bool) -> bool {
+fn session_passes(line: &Line, plan: &SessionPlan, passing: Passing) -> bool {
     let Some((name, value)) = line.as_attribute() else { return true };
     match name {
         "crypto" => false,
         "extmap" => !plan.strip_extmap,
-        "group" => ice_passes || !value.starts_with("BUNDLE"),
-        _ if parse_direction(name).is_some() => plan.original_direction,
-        _ => ice_passes || !is_transport(name),
+        "group" => passing.transport || !value.starts_with("BUNDLE"),
+        _ if parse_direction(name).is_some() => plan.original_direction || passing.transport,
+        _ => passing.transport || !is_transport(name),
     }
 }
 
@@ -130,35 +168,28 @@ fn is_transport(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-fn write_untouched(out: &mut Text, media: &MediaDescription, session_replaced: bool) {
-    write_media_line(out, media, media.port, media.protocol.as_str(), &media.formats);
-    // What the session said for it is gone.
-    if let (Some(connection), false, true) = (media.connection, media.has_connection, session_replaced) {
+fn write_untouched(out: &mut Text, media: &MediaDescription) {
+    write_media_line(out, media, media.port, &media.protocol, &media.formats);
+    // What the session said for it may be replaced.
+    if let (Some(connection), false) = (media.connection, media.has_connection) {
         out.line("c=", Address(connection.address));
     }
     media.lines.iter().for_each(|line| out.pass(line));
 }
 
-fn write_rejected(out: &mut Text, media: &MediaDescription, plan: &SessionPlan, address: IpAddr) {
-    write_media_line(out, media, 0, media.protocol.as_str(), &media.formats);
-    for line in &media.lines {
-        match line.letter {
-            b'c' => write_connection(out, line, plan, address),
-            _ if media_passes(line, media, plan, Passing::default()) => out.pass(line),
-            _ => {}
-        }
-    }
-    media.mid.iter().for_each(|mid| out.line("a=mid:", mid));
-    write_end_of_candidates(out, media.ice.end_of_candidates);
-}
-
-fn write_media_line(out: &mut Text, media: &MediaDescription, port: u16, protocol: &str, formats: &[impl Display]) {
-    let kind = media.kind.as_str();
+fn write_media_line(
+    out: &mut Text,
+    media: &MediaDescription,
+    port: u16,
+    protocol: &Protocol,
+    formats: &[impl Display],
+) {
+    let (kind, protocol) = (media.kind.as_str(), protocol.as_str());
     let count = Count(media.num_ports);
     out.line("m=", format_args!("{kind} {port}{count} {protocol}{}", Words(formats)));
 }
 
-fn write_relayed(out: &mut Text, media: &MediaDescription, plan: &SessionPlan, relay: &RelayPlan) {
+fn write_relayed(out: &mut Text, media: &MediaDescription, of: &MediaPlan, relay: &RelayPlan, plan: &SessionPlan) {
     let codecs: &[Codec] = relay.codecs.as_ref().unwrap_or(&media.codecs);
     let port = match relay.placement {
         Placement::Theirs => media.port,
@@ -166,10 +197,10 @@ fn write_relayed(out: &mut Text, media: &MediaDescription, plan: &SessionPlan, r
     };
     let payload_types: Vec<u8> = codecs.iter().map(|codec| codec.payload_type).collect();
     match payload_types[..] {
-        [] => write_media_line(out, media, port, relay.protocol.as_str(), &media.formats),
-        _ => write_media_line(out, media, port, relay.protocol.as_str(), &payload_types),
+        [] => write_media_line(out, media, port, &relay.protocol, &media.formats),
+        _ => write_media_line(out, media, port, &relay.protocol, &payload_types),
     }
-    write_passing(out, media, plan, relay);
+    write_passing(out, media, of, plan, Passing::of(of));
     relay.mid.iter().for_each(|mid| out.line("a=mid:", mid));
     codecs.iter().for_each(|codec| write_codec(out, codec));
     if !plan.original_direction {
@@ -182,25 +213,15 @@ fn write_relayed(out: &mut Text, media: &MediaDescription, plan: &SessionPlan, r
     write_ice(out, media, &relay.ice);
 }
 
-/// The party's lines that we have no say in.
-fn write_passing(out: &mut Text, media: &MediaDescription, plan: &SessionPlan, relay: &RelayPlan) {
-    let passing = Passing { transport: relay.ice.passes(), placement: relay.placement == Placement::Theirs };
+/// The party's lines that we have no say in, and `c=` among them.
+fn write_passing(out: &mut Text, media: &MediaDescription, of: &MediaPlan, plan: &SessionPlan, passing: Passing) {
     for line in &media.lines {
-        match (line.letter, relay.placement) {
-            (b'c', Placement::Ours { address, .. }) => write_connection(out, line, plan, address),
+        match (line.letter, our_address(of)) {
+            (b'c', Some(address)) => write_connection(out, line, address, hold_passes(media, of, plan)),
             _ if media_passes(line, media, plan, passing) => out.pass(line),
             _ => {}
         }
     }
-}
-
-/// What passes beside the lines that always do.
-#[derive(Clone, Copy, Default)]
-struct Passing {
-    /// ICE, DTLS and SDES.
-    transport: bool,
-    /// Where RTCP goes.
-    placement: bool,
 }
 
 fn media_passes(line: &Line, media: &MediaDescription, plan: &SessionPlan, passing: Passing) -> bool {
