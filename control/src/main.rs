@@ -6,6 +6,7 @@
 use crosspoint_control::shell::Fault;
 use crosspoint_control::shell::cli::{self, DataplaneRequest, Invocation};
 use crosspoint_dataplane::DataplaneConfig;
+use std::io::Write;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -13,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(message) => {
             eprintln!("crosspoint: {message}");
             ExitCode::FAILURE
@@ -21,16 +22,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), String> {
+fn run() -> Result<ExitCode, String> {
     let told = |fault: Fault| fault.to_string();
     match cli::parse().map_err(told)? {
-        Invocation::Serve(effective) => cli::serve(&effective).map_err(told),
-        Invocation::Short(command) => command.run().map_err(told),
+        Invocation::Serve(effective) => cli::serve(&effective).map_err(told)?,
+        Invocation::Short(command) => command.run().map_err(told)?,
         Invocation::Dataplane(request) => {
-            let _log = cli::start_log(&request);
-            crosspoint_dataplane::run(dataplane_config(*request)?).map_err(|fault| fault.to_string())
+            let is_child = request.child;
+            match run_dataplane(*request) {
+                Err(why) if is_child && told_parent(&why) => return Ok(ExitCode::FAILURE),
+                ended => ended?,
+            }
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_dataplane(request: DataplaneRequest) -> Result<(), String> {
+    let _log = cli::start_log(&request);
+    crosspoint_dataplane::run(dataplane_config(request)?).map_err(|fault| fault.to_string())
+}
+
+/// Whether a control plane at the other end of our standard output hears why we end; it says so in its own words then.
+fn told_parent(why: &str) -> bool {
+    let mut output = std::io::stdout();
+    writeln!(output, "{why}").and_then(|()| output.flush()).is_ok()
 }
 
 /// Our settings in the words of the media plane.

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// Everything that may be set. `..DataplaneConfig::default()` fills what a caller has no opinion about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataplaneConfig {
@@ -89,6 +91,14 @@ impl DataplaneConfig {
             return Err(Fault::Setting {
                 name: "legs-max",
                 why: format!("gives a worker more than {LEGS_PER_WORKER_MAX} legs; lower it or add workers"),
+            });
+        }
+        // `sun_path` of `sockaddr_un` has 108 bytes and ends with a zero (unix(7)).
+        let socket_bytes = self.socket.as_os_str().len();
+        if socket_bytes > SOCKET_PATH_BYTES_MAX {
+            return Err(Fault::Setting {
+                name: "socket",
+                why: format!("has {socket_bytes} bytes, the most is {SOCKET_PATH_BYTES_MAX}; choose a shorter path"),
             });
         }
         if self.port_base != 0 && usize::from(self.port_base) + workers > 65_536 {
@@ -250,5 +260,7 @@ mod tests {
         assert!(matches!(ports.check(), Err(Fault::Setting { name: "port-base", .. })));
         let legs = DataplaneConfig { legs_max: u32::MAX, workers: 1, ..DataplaneConfig::default() };
         assert!(matches!(legs.check(), Err(Fault::Setting { name: "legs-max", .. })));
+        let socket = DataplaneConfig { socket: "d".repeat(108).into(), ..DataplaneConfig::default() };
+        assert!(matches!(socket.check(), Err(Fault::Setting { name: "socket", .. })));
     }
 }

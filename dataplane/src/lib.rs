@@ -29,6 +29,7 @@ mod link;
 mod lobby;
 pub mod lobby_door;
 pub mod outlets;
+mod peer;
 pub mod queues;
 mod random;
 mod registry;

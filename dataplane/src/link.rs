@@ -8,6 +8,7 @@
 
 use crate::fault::Fault;
 use crate::io::Sleeper;
+use crate::peer;
 use crate::queues::WorkerNote;
 use crate::registry::Registry;
 use crate::waiting::{Watched, wait};
@@ -77,6 +78,8 @@ pub struct Link {
     control: Option<Control>,
     /// Since when nobody is attached.
     alone_since: Option<Instant>,
+    /// Whether the log knows of a second control plane since the first one attached: it may try for hours.
+    second_told: bool,
     stopping: bool,
     workers_left: usize,
 }
@@ -93,7 +96,8 @@ struct Control {
 impl Link {
     pub fn new(parts: LinkParts) -> Self {
         let workers_left = parts.notes.len();
-        Link { parts, control: None, alone_since: Some(Instant::now()), stopping: false, workers_left }
+        let alone_since = Some(Instant::now());
+        Link { parts, control: None, alone_since, second_told: false, stopping: false, workers_left }
     }
 
     /// Runs until control or a signal asks to end, and the workers have said goodbye.
@@ -143,8 +147,11 @@ impl Link {
 
     fn accept(&mut self) {
         while let Ok((stream, _)) = self.parts.listener.accept() {
-            if self.control.is_some() {
-                warn!("a second control plane wants to attach and is refused; only one may be attached");
+            if let Some(control) = &self.control {
+                refuse(stream, peer::process_id(&control.stream));
+                if !std::mem::replace(&mut self.second_told, true) {
+                    warn!("a second control plane wants to attach and is refused; only one may be attached");
+                }
                 continue;
             }
             if let Err(error) = stream.set_nonblocking(true) {
@@ -272,6 +279,7 @@ impl Link {
 
     fn detach(&mut self, why: &str) {
         let Some(control) = self.control.take() else { return };
+        self.second_told = false;
         if control.greeted {
             info!(why, "control detached; media goes on");
             self.alone_since = Some(Instant::now());
@@ -303,6 +311,16 @@ impl Link {
             self.parts.registry.close_all();
         }
     }
+}
+
+/// Says why before it closes. What it has said meanwhile is read first: closing over unread bytes would reset the
+/// connection, and our word with it.
+fn refuse(mut stream: UnixStream, process_id: Option<u32>) {
+    let mut frame = Vec::new();
+    encode(&ToControl::Taken { process_id }, &mut frame);
+    // A few bytes always fit into a fresh socket; whoever went away needs no answer.
+    let _ = stream.set_nonblocking(true).and_then(|()| stream.write_all(&frame));
+    let _ = stream.read(&mut [0; 4096]);
 }
 
 impl Control {

@@ -80,6 +80,63 @@ fn taken_port_is_named_with_its_cause() {
 }
 
 #[test]
+fn taken_media_port_ends_the_start_with_its_cause() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = socket.local_addr().expect("bound").port().to_string();
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let text = refused(&[
+        "--signal-listen=127.0.0.1:0",
+        "--signal-tls-listen=off",
+        &format!("--media-port-base={port}"),
+        "--media-workers=1",
+        &format!("--data-dir={}", data.path().display()),
+    ]);
+    assert!(text.contains(&format!("127.0.0.1:{port} is in use")) && text.contains("--media-port-base"), "{text}");
+    assert!(!text.contains("is ready"), "{text}");
+}
+
+#[test]
+fn what_serve_refuses_config_refuses_too() {
+    for flags in
+        [["--call-ring-seconds=0"], ["--signal-tls=files"], ["--log-level=verbose"], ["--media-port-base=65536"]]
+    {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let data = format!("--data-dir={}", data.path().display());
+        let of_config = refused(&["config", flags[0], &data]);
+        let of_serve = refused(&[flags[0], &data]);
+        assert!(of_config.contains(of_serve.lines().next().expect("an error")), "{of_serve}\n{of_config}");
+    }
+}
+
+#[test]
+fn key_made_beside_a_running_server_signs_tokens_at_once() {
+    let server = Server::start();
+    let made = server.run(&["accounts", "create", "--name=test"]);
+    assert!(made.status.success(), "{}", said(&made));
+    for i in 0..3 {
+        let made = server.run(&["keys", "create"]);
+        let text = said(&made);
+        let key =
+            text.split_whitespace().find(|word| word.starts_with("SK")).unwrap_or_else(|| panic!("no key: {text}"));
+        let token = server.run(&["token", "--identity=alice", "--key", key]);
+        assert!(token.status.success(), "{}", said(&token));
+        let token = String::from_utf8(token.stdout).expect("a token is text");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            Phone::with_token(&server, &format!("alice{i}"), token.trim()).await.session.register().await;
+        });
+    }
+}
+
+#[test]
+fn second_control_plane_on_a_dataplane_is_told_who_has_it() {
+    let first = Server::start();
+    let socket = format!("--media-attach={}", first.data_dir().join("dataplane.sock").display());
+    let log = Server::spawn_unready(&[&socket]);
+    log.await_log(&["another control plane is attached", &first.control_pid().to_string()]);
+}
+
+#[test]
 fn unknown_key_of_the_configuration_is_an_error_with_a_suggestion() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("crosspoint.toml");

@@ -36,6 +36,14 @@ impl Server {
     }
 
     pub fn start_with(flags: &[&str]) -> Server {
+        let begun = Instant::now();
+        let mut server = Server::spawn_unready(flags);
+        server.await_ready(begun);
+        server
+    }
+
+    /// For one that will not become ready.
+    pub fn spawn_unready(flags: &[&str]) -> Server {
         let data = tempfile::Builder::new().prefix("crosspoint-test-").tempdir().expect("a temporary directory");
         let http = free_tcp_port();
         let mut all = vec![
@@ -47,11 +55,8 @@ impl Server {
         ];
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let log = Arc::default();
-        let begun = Instant::now();
         let child = spawn(&all, &log);
-        let mut server = Server { child, http, flags: all, data, log, ready_after: Duration::ZERO };
-        server.await_ready(begun);
-        server
+        Server { child, http, flags: all, data, log, ready_after: Duration::ZERO }
     }
 
     /// Starts the control plane again, with the same data and ports, after [`Server::kill_control`].

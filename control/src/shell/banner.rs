@@ -3,37 +3,49 @@
 
 use super::dataplane_keeper::LinkState;
 use super::listeners::Reachable;
-use super::settings::{Settings, TlsListen};
+use super::settings::{Settings, TlsCertificate, TlsListen};
 use super::tls;
 use super::token::DEV_ACCOUNT_SID;
-use crosspoint_contract::WorkerHello;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-pub fn print(settings: &Settings, reachable: &Reachable, link: LinkState) {
-    let text = text(settings, reachable, &link);
+pub fn print(settings: &Settings, reachable: &Reachable, link: LinkState, has_keys: bool) {
+    let text = text(settings, reachable, &link, has_keys);
     // Whoever closed our output does not want the banner.
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
 }
 
-fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String {
+fn text(settings: &Settings, reachable: &Reachable, link: &LinkState, has_keys: bool) -> String {
     let mut out = String::new();
     let command = command();
+    let data_dir = data_dir_flag(settings);
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<11} {value}");
     };
-    let plain = reachable.plain.map(|address| format!("http://{address}"));
-    let tls = reachable.tls.map(|address| format!("https://{address}"));
-    let base = plain.clone().or(tls.clone()).unwrap_or_default();
-    line("softphone", format!("{base}/   (open it twice, sign in as two names, call)"));
+    let named = |address: SocketAddr| named(address, settings.media_advertise);
+    let plain = reachable.plain.map(named).map(|address| format!("http://{address}"));
+    let tls = reachable.tls.map(named).map(|address| format!("https://{address}"));
+    let base =
+        if settings.dev { plain.clone().or(tls.clone()) } else { tls.clone().or(plain.clone()) }.unwrap_or_default();
+    let how = if settings.dev { "open it twice, sign in as two names, call" } else { "sign in with a token" };
+    line("softphone", format!("{base}/   ({how})"));
+    if !settings.dev && settings.signal_tls == TlsCertificate::Files && tls.is_some() {
+        line("", "in a browser, say the name that the certificate is for instead of the address".into());
+    }
     line("sdk", format!("{base}/sdk/crosspoint.js   documentation: {base}/docs"));
-    line("token", format!("{command} token --identity alice{}", data_dir_flag(settings)));
-    if let Some(address) = reachable.plain {
+    if has_keys {
+        line("token", format!("{command} token --identity alice{data_dir}"));
+    } else {
+        line("keys", format!("none yet, so every token is refused: {command} accounts create --name NAME{data_dir}"));
+        line("", format!("then {command} keys create{data_dir}"));
+    }
+    if let Some(address) = reachable.plain.map(named) {
         line("signal", format!("ws://{address}/signal"));
     }
-    match reachable.tls {
+    match reachable.tls.map(named) {
         Some(address) => line(
-            "",
+            if reachable.plain.is_some() { "" } else { "signal" },
             format!("wss://{address}/signal   stock SDK: {{ chunderw: \"{address}\" }}{}", certificate_hint(settings)),
         ),
         None if settings.dev && settings.signal_tls_listen == TlsListen::Auto => {
@@ -45,31 +57,53 @@ fn text(settings: &Settings, reachable: &Reachable, link: &LinkState) -> String 
         Some(hello) => {
             for worker in &hello.workers {
                 let core = worker.core.map_or("not pinned".into(), |core| format!("core {core}"));
-                line("media", format!("udp {}   worker {}, {core}; {}", worker.addr, worker.worker, picked(worker)));
+                let picked = format!("{}: {}", worker.backend, worker.backend_reason);
+                line("media", format!("udp {}   worker {}, {core}; {picked}", worker.addr, worker.worker));
             }
         }
-        None => line(
-            "media",
-            format!("no dataplane yet: {}", link.trouble.as_deref().unwrap_or("it is starting; see /healthz")),
-        ),
+        None => {
+            let why = link.trouble.as_deref().map_or(String::new(), |why| format!(" ({why})"));
+            let socket = settings.dataplane_socket();
+            line("media", format!("no dataplane at {} yet{why}; attached as soon as there is one", socket.display()));
+        }
     }
     line("data", settings.data_dir.display().to_string());
-    let figures = reachable.metrics.map_or_else(|| base.clone(), |address| format!("http://{address}"));
-    line("watch", format!("{figures}/healthz   {figures}/metrics   {command} calls{}", data_dir_flag(settings)));
+    let local = |address: SocketAddr| format!("http://{}", on_this_machine(address));
+    let figures = reachable.metrics.or(reachable.plain).map_or_else(|| base.clone(), local);
+    line("watch", format!("{figures}/healthz   {figures}/metrics   {command} calls{data_dir}"));
     if settings.dev {
         line("dev mode", format!("account {DEV_ACCOUNT_SID}; placeholder keys, loopback only"));
     }
-    format!("crosspoint {} is ready (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
+    let state = if link.attached.is_some() { "is ready" } else { "waits for its dataplane" };
+    format!("crosspoint {} {state} (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Which io backend, and why. The reason may begin with the backend's name, even more than once.
-fn picked(worker: &WorkerHello) -> String {
-    let named = format!("{}:", worker.backend);
-    let mut why = worker.backend_reason.trim();
-    while let Some(rest) = why.strip_prefix(&named) {
-        why = rest.trim_start();
+/// An address that others can use. A listener on all addresses is named by the one that clients are told for media, or else
+/// by the one that packets to elsewhere would leave from.
+fn named(address: SocketAddr, advertised: Option<IpAddr>) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
     }
-    format!("{named} {why}")
+    let ip = advertised.filter(|ip| ip.is_ipv4() || address.is_ipv6()).or_else(|| outgoing(address.is_ipv6()));
+    SocketAddr::new(ip.unwrap_or(on_this_machine(address).ip()), address.port())
+}
+
+/// What the routing table says; connecting a UDP socket sends nothing. The destinations are for documentation (RFC 5737 §3,
+/// RFC 3849 §2).
+fn outgoing(v6: bool) -> Option<IpAddr> {
+    let (any, elsewhere) = if v6 { ("[::]:0", "[2001:db8::1]:9") } else { ("0.0.0.0:0", "192.0.2.1:9") };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(elsewhere).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+fn on_this_machine(address: SocketAddr) -> SocketAddr {
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(loopback, address.port())
 }
 
 /// How to start our own program from here: one that was built in a checkout is in no search path.
@@ -91,7 +125,7 @@ fn data_dir_flag(settings: &Settings) -> String {
 
 fn certificate_hint(settings: &Settings) -> String {
     match settings.signal_tls {
-        super::settings::TlsCertificate::SelfSigned => {
+        TlsCertificate::SelfSigned => {
             format!("   (self-made certificate: {})", tls::kept_at(&settings.data_dir).display())
         }
         _ => String::new(),
@@ -101,23 +135,40 @@ fn certificate_hint(settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crosspoint_contract::WorkerId;
+    use crate::shell::settings::resolve;
+
+    fn banner(flags: &[(&str, &str)], listen: &str, has_keys: bool) -> String {
+        let flag = |name: &str| flags.iter().find(|(flag, _)| *flag == name).map(|(_, text)| (*text).to_owned());
+        let settings = resolve(None, |_| None, flag).expect("accepted").settings();
+        let address = Some(listen.parse().expect("an address"));
+        let reachable = if settings.dev {
+            Reachable { plain: address, ..Reachable::default() }
+        } else {
+            Reachable { tls: address, ..Reachable::default() }
+        };
+        text(&settings, &reachable, &LinkState::default(), has_keys)
+    }
 
     #[test]
-    fn backend_is_named_once_however_its_reason_begins() {
-        for reason in [
-            "kernel 6.8 has all it needs",
-            "uring: kernel 6.8 has all it needs",
-            "uring: uring: kernel 6.8 has all it needs",
-        ] {
-            let worker = WorkerHello {
-                worker: WorkerId(0),
-                core: None,
-                addr: ([127, 0, 0, 1], 1).into(),
-                backend: "uring".into(),
-                backend_reason: reason.into(),
-            };
-            assert_eq!(picked(&worker), "uring: kernel 6.8 has all it needs");
-        }
+    fn outside_dev_mode_urls_have_an_address_and_nobody_is_told_to_sign_in_by_name() {
+        let flags = [("dev", "false"), ("media-listen", "0.0.0.0"), ("media-advertise", "203.0.113.5")];
+        let text = banner(&flags, "0.0.0.0:443", false);
+        assert!(text.contains("https://203.0.113.5:443/") && !text.contains("//0.0.0.0"), "{text}");
+        assert!(text.contains("keys create") && !text.contains("two names") && !text.contains(" token --"), "{text}");
+        assert!(banner(&flags, "0.0.0.0:443", true).contains(" token --identity"));
+        assert!(banner(&[], "127.0.0.1:8088", true).contains("sign in as two names"));
+    }
+
+    #[test]
+    fn without_a_dataplane_it_is_not_called_ready_and_the_socket_is_named() {
+        let text = banner(&[("media-attach", "/run/x.sock")], "127.0.0.1:8088", true);
+        assert!(text.contains("no dataplane at /run/x.sock yet") && !text.contains("is ready"), "{text}");
+    }
+
+    #[test]
+    fn listener_on_all_addresses_is_named_by_one() {
+        let any = "0.0.0.0:443".parse().expect("an address");
+        assert!(!named(any, None).ip().is_unspecified());
+        assert_eq!(on_this_machine(any).to_string(), "127.0.0.1:443");
     }
 }

@@ -8,6 +8,9 @@
 //!        +-----------------------------------------------------------------------------+
 //! ```
 //!
+//! A child that ends by itself before any dataplane was attached cannot work with what it was given: the server ends with
+//! its cause. Later ends are met by starting it again, with a pause that grows while its lives are short.
+//!
 //! One that takes connections and answers nothing is killed, if we are to start it: it cannot be told to hang up, so its
 //! calls are lost already.
 //!
@@ -16,22 +19,25 @@
 
 use super::core_loop::Arrival;
 use super::dataplane_link::{Attachment, LinkError, LinkRequest, Patience, PumpEnd};
+use super::fault::Fault;
 use super::settings::{IoBackend, Settings};
 use crate::core::input::Input;
-use crosspoint_contract::limits::WORKERS_MAX;
 use crosspoint_contract::{DataplaneHello, Generation};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::process::{Child, Command};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// Between two looks for a dataplane that somebody else starts: a late one is attached at once.
+const ATTACH_POLL: Duration = Duration::from_millis(200);
 /// A child that lived this long had a good start: the next back-off begins small again.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
 /// A started child opens its socket within this; later it is complained about.
@@ -43,6 +49,10 @@ const EXIT_MAX: Duration = Duration::from_millis(500);
 const MUTES_MAX: u32 = 2;
 /// An orderly end of the dataplane; afterwards a child is killed.
 const SHUT_DOWN_MAX: Duration = Duration::from_secs(3);
+/// Between the end of the link to a dataplane that was replaced and the end of its process, whose ports we want.
+const REPLACED_END_MAX: Duration = Duration::from_secs(1);
+/// Of the cause that a child gives on its standard output.
+const CAUSE_BYTES_MAX: u64 = 4096;
 
 /// What is known of the dataplane, for `/healthz`, `/metrics` and the start banner.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +64,7 @@ pub struct LinkState {
     pub trouble: Option<String>,
 }
 
-/// How to start a dataplane.
+/// How to start a dataplane. One that ends by a fault of its surroundings writes the cause to its standard output.
 #[derive(Clone, Debug)]
 pub struct ChildPlan {
     pub program: PathBuf,
@@ -73,6 +83,27 @@ pub struct Keeper {
     pub requests: mpsc::Receiver<LinkRequest>,
     pub arrivals: mpsc::Sender<Arrival>,
     pub state: watch::Sender<LinkState>,
+    /// Told why the first child ended by itself; then we end too.
+    pub not_started: Option<oneshot::Sender<NotStarted>>,
+}
+
+/// The first dataplane could not be started; all else would be in vain.
+#[derive(Debug)]
+pub enum NotStarted {
+    /// Our program could not be run.
+    NotRun(io::Error),
+    /// It ended by itself, with this cause.
+    Ended(String),
+}
+
+impl NotStarted {
+    /// `given`: the settings it was started with.
+    pub fn into_fault(self, given: String) -> Fault {
+        match self {
+            NotStarted::NotRun(source) => Fault::SpawnDataplane { source },
+            NotStarted::Ended(why) => Fault::DataplaneNotStarted { why, given },
+        }
+    }
 }
 
 /// Whoever asked for the dataplane's end, and is to be told of it.
@@ -84,6 +115,8 @@ struct Circle {
     attachments: u64,
     was_attached: bool,
     back_off: Duration,
+    /// Whether the last child ended soon after its start.
+    lived_shortly: bool,
     /// Attempts to attach in a row that were met with silence.
     mutes: u32,
     /// Whether one of other settings was ended. Once is enough: if its successor differs too, we would do it for ever.
@@ -93,17 +126,35 @@ struct Circle {
 impl Default for Circle {
     fn default() -> Circle {
         let back_off = BACK_OFF_MIN;
-        Circle { child: None, attachments: 0, was_attached: false, back_off, mutes: 0, replaced: false }
+        Circle {
+            child: None,
+            attachments: 0,
+            was_attached: false,
+            back_off,
+            lived_shortly: false,
+            mutes: 0,
+            replaced: false,
+        }
     }
 }
 
 impl Keeper {
-    /// Runs until it is told to shut down.
+    /// Runs until it is told to shut down, or the first child ends by itself.
     pub async fn run(mut self) {
         let mut circle = Circle::default();
-        let told = loop {
+        match self.go_round(&mut circle).await {
+            Ok(told) => {
+                end(circle.child).await;
+                let _ = told.send(());
+            }
+            Err(why) => drop(self.not_started.take().map(|not_started| not_started.send(why))),
+        }
+    }
+
+    async fn go_round(&mut self, circle: &mut Circle) -> Result<EndTold, NotStarted> {
+        loop {
             let asked_to_end = match Attachment::open(&self.socket, self.generation, self.patience).await {
-                Ok(attachment) if self.must_replace(&circle, &attachment) => {
+                Ok(attachment) if self.must_replace(circle, &attachment) => {
                     circle.replaced = true;
                     self.replace(attachment).await;
                     None
@@ -114,50 +165,70 @@ impl Keeper {
                     circle.mutes = 0;
                     self.attend(attachment, circle.attachments).await
                 }
-                Err(error) => self.seek(&mut circle, &error).await,
+                Err(error) => self.seek(circle, &error).await?,
             };
             if let Some(told) = asked_to_end {
-                break told;
+                return Ok(told);
             }
-        };
-        end(circle.child).await;
-        let _ = told.send(());
+        }
     }
 
     /// One step towards a dataplane after an attempt to attach has failed.
-    async fn seek(&mut self, circle: &mut Circle, error: &LinkError) -> Option<EndTold> {
+    async fn seek(&mut self, circle: &mut Circle, error: &LinkError) -> Result<Option<EndTold>, NotStarted> {
         let nobody_there = is_nobody_there(error);
         if let LinkError::Mute { process_id } = error {
             self.kill_mute(circle, *process_id);
         }
-        let ended = exit_of(circle).await;
-        let why = ended.map_or_else(|| format!("cannot reach it: {error}"), |(status, _)| describe(status));
+        // A link that broke ends a moment before its process does.
+        let patience = if nobody_there && !circle.was_attached { Duration::ZERO } else { EXIT_MAX };
+        let ended = exit_of(circle, patience).await;
+        let why = ended.as_ref().map_or_else(|| format!("cannot reach it: {error}"), |exit| exit.why.clone());
+        if let Some(exit) = ended.as_ref().filter(|exit| exit.by_itself && circle.attachments == 0) {
+            return Err(NotStarted::Ended(exit.why.clone()));
+        }
         if circle.was_attached && (ended.is_some() || nobody_there) {
             circle.was_attached = false;
             self.lost(&why).await;
         } else if ended.is_some() {
             self.state.send_modify(|state| state.trouble = Some(why.clone()));
-            tracing::error!(kind = "dataplane_not_started", why, "trying again; its own line above says more");
+            tracing::error!(kind = "dataplane_not_started", why, "trying again");
         }
         match (self.plan.clone(), &circle.child) {
-            (Some(_), Some((_, since))) if nobody_there && since.elapsed() < START_MAX => self.pause(START_POLL).await,
-            (Some(plan), None) if nobody_there => {
-                if ended.is_some_and(|(_, life)| life < GOOD_LIFE) {
-                    let asked_to_end = self.back_off(circle).await;
-                    if asked_to_end.is_some() {
-                        return asked_to_end;
-                    }
-                } else {
-                    circle.back_off = BACK_OFF_MIN;
-                }
-                circle.child = spawn(&plan);
-                self.pause(START_POLL).await
+            (Some(_), Some((_, since))) if nobody_there && since.elapsed() < START_MAX => {
+                Ok(self.pause(START_POLL).await)
             }
-            _ => {
+            (Some(plan), None) if nobody_there => self.start(circle, &plan).await,
+            (Some(_), _) => {
                 self.complain(&why);
-                self.back_off(circle).await
+                Ok(self.back_off(circle).await)
+            }
+            (None, _) => {
+                self.complain(&why);
+                Ok(self.pause(ATTACH_POLL).await)
             }
         }
+    }
+
+    /// A child, after a pause if the one before had a short life.
+    async fn start(&mut self, circle: &mut Circle, plan: &ChildPlan) -> Result<Option<EndTold>, NotStarted> {
+        if std::mem::take(&mut circle.lived_shortly) {
+            let asked_to_end = self.back_off(circle).await;
+            if asked_to_end.is_some() {
+                return Ok(asked_to_end);
+            }
+        } else {
+            circle.back_off = BACK_OFF_MIN;
+        }
+        match spawn(plan) {
+            Ok(child) => circle.child = Some((child, Instant::now())),
+            Err(error) if circle.attachments == 0 => return Err(NotStarted::NotRun(error)),
+            Err(error) => {
+                circle.lived_shortly = true;
+                let program = plan.program.display();
+                tracing::error!(kind = "dataplane_not_started", %error, %program, "cannot start our own program again; was it moved?");
+            }
+        }
+        Ok(self.pause(START_POLL).await)
     }
 
     /// Ends a dataplane of ours that has kept silent twice. Its end shows in the next round.
@@ -224,8 +295,9 @@ impl Keeper {
     }
 
     async fn replace(&self, attachment: Attachment) {
+        let process_id = attachment.hello.process_id;
         match timeout(SHUT_DOWN_MAX, attachment.shut_down()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => drop(timeout(REPLACED_END_MAX, end_of_process(process_id)).await),
             Ok(Err(error)) => tracing::warn!(kind = "dataplane_replaced", why = %error),
             Err(_) => tracing::warn!(kind = "dataplane_replaced", "it does not end; trying again"),
         }
@@ -233,12 +305,16 @@ impl Keeper {
 
     async fn lost(&self, why: &str) {
         let next = if self.plan.is_some() { "starting it again" } else { "waiting for whoever starts it" };
-        tracing::error!(kind = "dataplane_ended", why, "its calls end; {next}; its last lines are above");
+        tracing::error!(kind = "dataplane_ended", why, "its calls end; {next}");
         self.state.send_modify(|state| state.lost += 1);
         let _ = self.arrivals.send(Arrival::Input(Input::DataplaneLost { why: why.to_owned() })).await;
     }
 
+    /// Said once, until there is another reason.
     fn complain(&self, why: &str) {
+        if self.state.borrow().trouble.as_deref() == Some(why) {
+            return;
+        }
         self.state.send_modify(|state| state.trouble = Some(why.to_owned()));
         let socket = self.socket.display();
         match &self.plan {
@@ -263,27 +339,51 @@ impl Keeper {
     }
 }
 
-fn spawn(plan: &ChildPlan) -> Option<(Child, Instant)> {
+/// Its standard output is ours: there a child says why it ends ([`ChildPlan`]). Nothing else is written to it, so that our
+/// own end does it no harm.
+fn spawn(plan: &ChildPlan) -> io::Result<Child> {
     let mut command = std::process::Command::new(&plan.program);
-    command.args(&plan.arguments).env_remove("CROSSPOINT_CONFIG").stdin(Stdio::null()).process_group(0);
-    match Command::from(command).spawn() {
-        Ok(child) => Some((child, Instant::now())),
-        Err(error) => {
-            let program = plan.program.display();
-            tracing::error!(kind = "dataplane_not_started", %error, %program, "cannot start our own program again; was it moved?");
-            None
-        }
+    command.args(&plan.arguments).env_remove("CROSSPOINT_CONFIG").process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    Command::from(command).spawn()
+}
+
+/// How a child ended.
+struct Exit {
+    why: String,
+    /// With a status, not killed by a signal.
+    by_itself: bool,
+}
+
+/// The end of a child, if it comes within `patience`; forgets the child then.
+async fn exit_of(circle: &mut Circle, patience: Duration) -> Option<Exit> {
+    let (child, since) = circle.child.as_mut()?;
+    let life = since.elapsed();
+    let status = timeout(patience, child.wait()).await.ok()?.ok()?;
+    let output = child.stdout.take();
+    circle.child = None;
+    circle.lived_shortly = life < GOOD_LIFE;
+    Some(Exit { why: describe(status, output).await, by_itself: status.code().is_some() })
+}
+
+/// The child's own word, or else its status.
+async fn describe(status: ExitStatus, output: Option<ChildStdout>) -> String {
+    let mut cause = Vec::new();
+    if let Some(output) = output {
+        // Its end closes the pipe, unless it has left a process of its own behind.
+        let _ = timeout(EXIT_MAX, output.take(CAUSE_BYTES_MAX).read_to_end(&mut cause)).await;
+    }
+    match String::from_utf8_lossy(&cause).trim() {
+        "" => format!("it ended with {status}"),
+        cause => cause.to_owned(),
     }
 }
 
-/// Status and life of a child that has ended; forgets the child then. A link ends a moment before its process.
-async fn exit_of(circle: &mut Circle) -> Option<(ExitStatus, Duration)> {
-    let (child, since) = circle.child.as_mut()?;
-    let life = since.elapsed();
-    let patience = if circle.was_attached { EXIT_MAX } else { Duration::ZERO };
-    let status = timeout(patience, child.wait()).await.ok()?.ok()?;
-    circle.child = None;
-    Some((status, life))
+async fn end_of_process(process_id: u32) {
+    let Some(process) = i32::try_from(process_id).ok().and_then(Pid::from_raw) else { return };
+    while test_kill_process(process).is_ok() {
+        tokio::time::sleep(START_POLL).await;
+    }
 }
 
 async fn end(child: Option<(Child, Instant)>) {
@@ -294,18 +394,13 @@ async fn end(child: Option<(Child, Instant)>) {
     }
 }
 
-fn describe(status: ExitStatus) -> String {
-    format!("it ended with {status}")
-}
-
 fn is_nobody_there(error: &LinkError) -> bool {
     matches!(error, LinkError::Io(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
 }
 
 /// What a running dataplane does otherwise than these settings ask.
 fn difference(settings: &Settings, hello: &DataplaneHello) -> Option<String> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
-    let wanted = if settings.media_workers == 0 { cores() } else { usize::from(settings.media_workers) };
+    let wanted = settings.workers_count();
     if hello.workers.len() != wanted {
         return Some(format!("it has {} workers, media.workers asks for {wanted}", hello.workers.len()));
     }

@@ -84,6 +84,8 @@ pub enum LinkError {
         "it speaks contract version {theirs}, we speak {VERSION}; start the dataplane of this binary (its process id is {process_id})"
     )]
     OtherVersion { theirs: u32, process_id: u32 },
+    #[error("another control plane is attached to it{}; only one may be", process_id.map_or(String::new(), |id| format!(" (process {id})")))]
+    Taken { process_id: Option<u32> },
     #[error("it sent frames out of order")]
     OutOfOrder,
 }
@@ -128,8 +130,14 @@ impl Attachment {
         let mut reader = Reader { half, frames: FrameReader::default(), buffer: vec![0; 64 << 10] };
         let hello = ToDataplane::Hello(ControlHello { version: VERSION, generation });
         let greeting = async {
-            write(&mut writer, &hello).await?;
-            let ToControl::Hello(hello) = reader.next().await? else { return Err(LinkError::OutOfOrder) };
+            // One that refuses us does not read our hello, but says why.
+            let written = write(&mut writer, &hello).await;
+            let hello = match reader.next().await {
+                Ok(ToControl::Hello(hello)) => hello,
+                Ok(ToControl::Taken { process_id }) => return Err(LinkError::Taken { process_id }),
+                Ok(_) => return Err(LinkError::OutOfOrder),
+                Err(error) => return Err(written.err().unwrap_or(error)),
+            };
             if hello.version != VERSION {
                 return Err(LinkError::OtherVersion { theirs: hello.version, process_id: hello.process_id });
             }
@@ -198,7 +206,9 @@ impl Attachment {
                         }
                     }
                     Ok(ToControl::Event(event)) => forward(arrivals, Input::DataplaneSaid(event)).await,
-                    Ok(ToControl::Hello(_) | ToControl::Snapshot(_) | ToControl::SnapshotEnd) => Err(LinkError::OutOfOrder),
+                    Ok(ToControl::Hello(_) | ToControl::Snapshot(_) | ToControl::SnapshotEnd | ToControl::Taken { .. }) => {
+                        Err(LinkError::OutOfOrder)
+                    }
                     Err(error) => Err(error),
                 },
                 request = requests.recv(), if outstanding < COMMANDS_OUTSTANDING_MAX => match request {

@@ -15,14 +15,6 @@ pub enum Fault {
     #[error("cannot read the configuration file {path}: {source}")]
     ConfigurationFile { path: PathBuf, source: io::Error },
 
-    #[error("{name} is {value}, and dev mode works with placeholder keys that everybody knows, so it stays on loopback.
-  To be reachable: write a configuration file (crosspoint config > crosspoint.toml; dev = false), make an account and a key
-  (crosspoint accounts create, crosspoint keys create), and start with --config crosspoint.toml")]
-    PlaceholderKeysOffLoopback { name: &'static str, value: String },
-
-    #[error("{why}; change it with {next}")]
-    Combination { why: String, next: &'static str },
-
     #[error(
         "cannot use the data directory {path}: {source}
   Choose one that you may write with --data-dir, or: mkdir -p {path} && chown $USER {path}"
@@ -45,7 +37,7 @@ pub enum Fault {
   End it first, or start this one with --data-dir and other ports (--signal-listen, --media-port-base)", process.map_or(String::new(), |id| format!(" (process {id})")))]
     DataDirectoryInUse { path: PathBuf, process: Option<u32> },
 
-    #[error("cannot listen on {address} ({name}): {source}{}", advice_on_listening(source, address))]
+    #[error("cannot listen on {address} ({name}): {source}{}", advice_on_listening(name, source, address))]
     Listen { name: &'static str, address: SocketAddr, source: io::Error },
 
     #[error("cannot serve a bound listener: {source}; see `ulimit -n`")]
@@ -72,8 +64,14 @@ pub enum Fault {
     )]
     StoreTooNew { path: PathBuf, found: i64, known: i64 },
 
-    #[error("cannot start the dataplane: {source}")]
+    #[error("cannot start our own program again as the dataplane: {source}; was it moved or replaced?")]
     SpawnDataplane { source: io::Error },
+
+    /// `given`: the settings it was started with, and where they came from.
+    #[error("the dataplane did not start: {why}
+  It was given {given}
+  Each is a key, a flag (media.port_base: --media-port-base) and a variable; all are explained by: crosspoint config --explain")]
+    DataplaneNotStarted { why: String, given: String },
 
     #[error("the system's random source fails; nothing can be signed or sealed without it")]
     NoRandomness,
@@ -82,10 +80,11 @@ pub enum Fault {
     Command(String),
 }
 
-fn advice_on_listening(error: &io::Error, address: &SocketAddr) -> String {
+fn advice_on_listening(name: &str, error: &io::Error, address: &SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "\n  See who has the port with: ss -ltnp 'sport = :{port}'\n  or take another: --signal-listen {ip}:{other}",
+            "\n  See who has the port with: ss -ltnp 'sport = :{port}'\n  or take another: --{flag} {ip}:{other}",
+            flag = name.replace(['.', '_'], "-"),
             ip = address.ip(),
             port = address.port(),
             other = address.port().wrapping_add(100).max(1024),

@@ -8,7 +8,8 @@ use super::connections::{Connections, Remote};
 use super::core_loop::{Arrival, CoreView};
 use super::dataplane_keeper::LinkState;
 use super::dataplane_link::LinkRequest;
-use super::session::{self, OpenSessions, SessionLimits};
+use super::fresh_keys::FreshKeys;
+use super::session::{self, Inlet, OpenSessions, SessionLimits};
 use super::store::PendingWrites;
 use super::{dev_token, health, metrics, pages};
 use crate::core::input::SessionId;
@@ -39,6 +40,7 @@ pub struct App {
     pub sessions: Arc<AtomicU64>,
     pub open_sessions: OpenSessions,
     pub session_limits: SessionLimits,
+    pub fresh_keys: FreshKeys,
     pub origins: Origins,
     pub connections: Arc<Connections>,
     pub last_reading: Arc<metrics::LastReading>,
@@ -110,7 +112,8 @@ async fn signal(
         .write_buffer_size(SOCKET_BUFFER_BYTES);
     upgrade.on_upgrade(move |socket| async move {
         let _open = app.open_sessions.enter();
-        session::serve(socket, session, remote, limits, app.arrivals).await;
+        session::serve(socket, session, remote, limits, Inlet { arrivals: app.arrivals, fresh_keys: app.fresh_keys })
+            .await;
     })
 }
 

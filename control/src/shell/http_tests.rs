@@ -5,6 +5,7 @@ use super::connections::Connections;
 use super::core_loop::{Arrival, CoreView, Outgoing};
 use super::data_dir::DataDir;
 use super::dataplane_keeper::LinkState;
+use super::fresh_keys::FreshKeys;
 use super::http::App;
 use super::listeners::{Closer, Listeners};
 use super::session::{OpenSessions, SessionLimits};
@@ -13,6 +14,7 @@ use super::store::PendingWrites;
 use super::tasks::Tasks;
 use crate::core::input::{Input, SessionId};
 use futures_util::{SinkExt, StreamExt};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +53,13 @@ async fn bridge_with(dev: bool, connections_max: usize, silent_max: Option<Durat
         pending: Arc::new(PendingWrites::default()),
         sessions: Arc::default(),
         open_sessions: OpenSessions::default(),
-        session_limits: SessionLimits { message_bytes_max: MESSAGE_BYTES_MAX, queue_max: 4 },
+        session_limits: SessionLimits {
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            queue_max: 4,
+            frames_per_second_max: 1,
+            frames_burst_max: 10,
+        },
+        fresh_keys: FreshKeys { known: watch::channel(HashSet::new()).1, looks: mpsc::channel(1).0 },
         origins: Origins::read("*", dev),
         connections,
         last_reading: Arc::default(),
@@ -265,6 +273,24 @@ async fn message_over_the_bound_closes_with_1009_however_long_it_is() {
         client.send(Message::text("x".repeat(bytes))).await.expect("sent");
         assert_eq!(close_code(&mut client).await, 1009, "{bytes} bytes");
         assert!(matches!(bridge.input().await, Input::SessionClosed { session: closed } if closed == session));
+    }
+}
+
+#[tokio::test]
+async fn flood_of_frames_that_say_nothing_closes_with_1008_and_heartbeats_do_not() {
+    for nothing in [Message::text("\n"), Message::Ping(vec![].into())] {
+        let mut bridge = bridge(true, 100).await;
+        let mut client = bridge.connect().await;
+        let _opened = bridge.opened().await;
+        for _ in 0..10 {
+            client.send(nothing.clone()).await.expect("sent");
+        }
+        client.send(Message::text("still here")).await.expect("sent");
+        assert!(matches!(bridge.input().await, Input::SessionFrame { text, .. } if text == "still here"));
+        for _ in 0..5 {
+            client.send(nothing.clone()).await.expect("sent");
+        }
+        assert_eq!(close_code(&mut client).await, 1008);
     }
 }
 

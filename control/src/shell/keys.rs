@@ -1,20 +1,27 @@
 //! Which accounts and keys are in force: those of the store, and in dev mode the placeholder account.
 //!
-//! A running server looks every half second whether another process (`crosspoint keys …`) has written to the store.
+//! A running server looks every half second whether another process (`crosspoint keys …`) has written to the store, and
+//! at once when a token names a key that it does not know ([`super::fresh_keys`]).
 
 use super::core_loop::Arrival;
 use super::fault::Fault;
+use super::fresh_keys::FreshKeys;
 use super::store::sqlite::StoreWatch;
 use super::store::{SqliteStore, Store, StoredKeys};
 use super::token::{DEV_ACCOUNT_SID, DEV_KEY_SID, DEV_SECRET};
 use crate::core::input::Input;
 use crate::core::keys::{Account, ApiKey, KeyMaterial, KeyTable};
+use std::collections::HashSet;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use zeroize::Zeroizing;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two looks, however many tokens of unknown keys are shown.
+pub const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// Sessions that may wait for one look; further ones go on with the known keys.
+const LOOKERS_MAX: usize = 1024;
 
 /// What the core shall verify with. Outside dev mode the placeholder's SIDs and secret verify nothing, whoever stored
 /// them: everybody knows them.
@@ -52,6 +59,9 @@ pub struct KeyWatch {
     watch: StoreWatch,
     known: StoredKeys,
     dev: bool,
+    known_sids: watch::Sender<HashSet<String>>,
+    looks: mpsc::Sender<oneshot::Sender<()>>,
+    lookers: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 impl KeyWatch {
@@ -61,7 +71,15 @@ impl KeyWatch {
             Some(keys) => keys,
             None => store.keys().await?,
         };
-        Ok((in_force(&known, dev), KeyWatch { watch, known, dev }))
+        let table = in_force(&known, dev);
+        let (known_sids, _) = watch::channel(sids(&table));
+        let (looks, lookers) = mpsc::channel(LOOKERS_MAX);
+        Ok((table, KeyWatch { watch, known, dev, known_sids, looks, lookers }))
+    }
+
+    /// For sessions, to ask for a look.
+    pub fn fresh_keys(&self) -> FreshKeys {
+        FreshKeys { known: self.known_sids.subscribe(), looks: self.looks.clone() }
     }
 
     /// The new table, if accounts or keys are others than before.
@@ -78,16 +96,41 @@ impl KeyWatch {
     pub async fn run(mut self, arrivals: mpsc::Sender<Arrival>) {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut waiting = Vec::new();
         while !arrivals.is_closed() {
-            ticks.tick().await;
-            match self.changed().await {
-                Ok(None) => {}
-                Ok(Some(table)) => {
-                    tracing::info!(kind = "keys_changed", accounts = table.accounts.len(), keys = table.keys.len());
-                    let _ = arrivals.send(Arrival::Input(Input::KeysChanged(table))).await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Some(looker) = self.lookers.recv() => waiting.push(looker),
+            }
+            let looked = Instant::now();
+            while let Ok(looker) = self.lookers.try_recv() {
+                waiting.push(looker);
+            }
+            self.look(&arrivals).await;
+            if !waiting.is_empty() {
+                for looker in waiting.drain(..) {
+                    // One that went away needs no answer.
+                    let _ = looker.send(());
                 }
-                Err(fault) => tracing::warn!(kind = "keys_unreadable", %fault, "the known keys stay in force"),
+                sleep_until(looked + LOOK_INTERVAL_MIN).await;
             }
         }
     }
+
+    async fn look(&mut self, arrivals: &mpsc::Sender<Arrival>) {
+        match self.changed().await {
+            Ok(None) => {}
+            Ok(Some(table)) => {
+                tracing::info!(kind = "keys_changed", accounts = table.accounts.len(), keys = table.keys.len());
+                let known = sids(&table);
+                let _ = arrivals.send(Arrival::Input(Input::KeysChanged(table))).await;
+                self.known_sids.send_replace(known);
+            }
+            Err(fault) => tracing::warn!(kind = "keys_unreadable", %fault, "the known keys stay in force"),
+        }
+    }
+}
+
+fn sids(table: &KeyTable) -> HashSet<String> {
+    table.keys.keys().cloned().collect()
 }

@@ -164,6 +164,58 @@ async fn dataplane_of_another_contract_version_is_refused_by_name_of_its_process
 }
 
 #[tokio::test]
+async fn dataplane_of_another_control_plane_is_known_by_the_process_that_has_it() {
+    let (dir, listener) = listener();
+    let path = dir.path().join("s");
+    let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1), IMPATIENT).await });
+    let (stream, _) = listener.accept().await.expect("a connection");
+    let mut dataplane = Dataplane { stream, frames: FrameReader::default() };
+    dataplane.say(&ToControl::Taken { process_id: Some(77) }).await;
+    drop(dataplane);
+    let error = opening.await.expect("no panic").expect_err("taken").to_string();
+    assert!(error.contains("another control plane is attached to it (process 77)"), "{error}");
+}
+
+fn keeper(dir: &TempDir, script: &str, requests: mpsc::Receiver<LinkRequest>) -> Keeper {
+    Keeper {
+        socket: dir.path().join("s"),
+        plan: Some(ChildPlan { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] }),
+        settings: resolve(None, |_| None, |_| None).expect("accepted").settings(),
+        generation: Generation(1),
+        patience: IMPATIENT,
+        requests,
+        arrivals: mpsc::channel(16).0,
+        state: watch::channel(LinkState::default()).0,
+        not_started: None,
+    }
+}
+
+#[tokio::test]
+async fn first_child_that_ends_by_itself_ends_the_keeper_with_the_childs_cause() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (_requests, received) = mpsc::channel(16);
+    let (tell, told) = oneshot::channel();
+    let keeper = Keeper { not_started: Some(tell), ..keeper(&dir, "echo the port is taken; exit 1", received) };
+    keeper.run().await;
+    let fault = told.await.expect("told").into_fault("media.port_base = 1".into()).to_string();
+    assert!(fault.contains("did not start: the port is taken\n") && fault.contains("media.port_base = 1"), "{fault}");
+}
+
+#[tokio::test]
+async fn dataplane_that_somebody_starts_late_is_attached_at_once() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (_requests, received) = mpsc::channel(16);
+    let keeper = Keeper { plan: None, ..keeper(&dir, "", received) };
+    let mut state = keeper.state.subscribe();
+    tokio::spawn(keeper.run());
+    state.wait_for(|state| state.trouble.is_some()).await.expect("it looks");
+    let begun = tokio::time::Instant::now();
+    let listener = UnixListener::bind(dir.path().join("s")).expect("a socket");
+    let _dataplane = Dataplane::accept(&listener, VERSION).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn dataplane_that_stops_answering_is_noticed_and_one_that_says_anything_is_not() {
     let mut link = link(1).await;
     for _ in 0..8 {
@@ -183,18 +235,7 @@ async fn child_that_takes_connections_and_says_nothing_is_killed_and_started_aga
     assert!(std::process::Command::new("mkfifo").arg(&started).status().expect("mkfifo").success());
     let script = format!("echo $$ > {}; exec sleep 600", started.display());
     let (requests, received) = mpsc::channel(16);
-    let (arrivals, _arriving) = mpsc::channel(16);
-    let keeper = Keeper {
-        socket: socket.clone(),
-        plan: Some(ChildPlan { program: "/bin/sh".into(), arguments: vec!["-c".into(), script] }),
-        settings: resolve(None, |_| None, |_| None).expect("accepted").settings(),
-        generation: Generation(1),
-        patience: IMPATIENT,
-        requests: received,
-        arrivals,
-        state: watch::channel(LinkState::default()).0,
-    };
-    tokio::spawn(keeper.run());
+    tokio::spawn(keeper(&dir, &script, received).run());
     let child = async || tokio::fs::read_to_string(&started).await.expect("a process id");
     let first = child().await;
     let listener = UnixListener::bind(&socket).expect("a socket");

@@ -63,10 +63,6 @@ impl Listeners {
             }
             None => None,
         };
-        if plain.is_none() && tls.is_none() {
-            let why = "neither signal.listen nor signal.tls_listen names an address".to_owned();
-            return Err(Fault::Combination { why, next: "--signal-tls-listen 0.0.0.0:443" });
-        }
         Ok(Listeners { plain, tls, metrics, silent_max: SILENT_MAX })
     }
 

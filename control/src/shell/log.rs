@@ -3,7 +3,7 @@
 //! Lines are written by a thread of their own, over a bounded queue: a terminal that is stopped or a full disk must not
 //! hold the core or a worker. What finds the queue full is dropped and counted.
 
-use super::settings::LogFormat;
+use super::settings::{LogFilter, LogFormat};
 use crate::core::effect::{Level, Note};
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::OnceLock;
@@ -24,12 +24,9 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 #[must_use]
 pub struct Log(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
 
-/// Takes effect once per process. A filter that does not parse is replaced by `info`, and said so.
-pub fn start(level: &str, format: LogFormat) -> Log {
-    let (filter, bad) = match EnvFilter::try_new(level) {
-        Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
-    };
+/// Takes effect once per process.
+pub fn start(level: &LogFilter, format: LogFormat) -> Log {
+    let filter = EnvFilter::new(&level.0);
     let filter = QUIET.iter().fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a directive")));
     let (writer, log) = queue(stderr());
     let _ = DROPPED.set(writer.error_counter());
@@ -39,9 +36,6 @@ pub fn start(level: &str, format: LogFormat) -> Log {
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    if let Some(error) = bad {
-        tracing::warn!(kind = "log_level_unreadable", level, %error, "log.level does not parse; using info");
-    }
     log
 }
 

@@ -12,6 +12,7 @@ mod dataplane_keeper;
 mod dataplane_link;
 mod dev_token;
 mod fault;
+mod fresh_keys;
 mod health;
 mod http;
 #[cfg(test)]

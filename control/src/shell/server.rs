@@ -11,14 +11,14 @@ use super::banner;
 use super::connections::Connections;
 use super::core_loop::{ARRIVALS_MAX, Arrival, CoreLoop};
 use super::data_dir::{DataDir, random_bytes};
-use super::dataplane_keeper::{ChildPlan, Keeper, LinkState};
+use super::dataplane_keeper::{ChildPlan, Keeper, LinkState, NotStarted};
 use super::dataplane_link::{LinkRequest, Patience, REQUESTS_MAX};
 use super::fault::Fault;
 use super::http::App;
 use super::keys::KeyWatch;
 use super::listeners::Listeners;
 use super::session::{OpenSessions, SessionLimits};
-use super::settings::{Effective, Settings, TlsListen};
+use super::settings::{Effective, Settings};
 use super::store::{PendingWrites, SqliteStore, Store, run_writer};
 use super::tasks::Tasks;
 use crate::core::Core;
@@ -33,7 +33,7 @@ use tokio::time::{sleep, timeout};
 
 /// Connections beyond the sessions: pages, scrapes, handshakes under way.
 const CONNECTIONS_SLACK: usize = 1024;
-/// The banner waits this long for the dataplane, so that it can say which backend it picked.
+/// The banner waits this long for a dataplane that somebody else starts, so that it can say which backend it picked.
 const BANNER_PATIENCE: Duration = Duration::from_millis(700);
 /// Bounds of an orderly end, step by step.
 const HANG_UP_MAX: Duration = Duration::from_secs(2);
@@ -41,11 +41,10 @@ const FLUSH_MAX: Duration = Duration::from_secs(5);
 const DATAPLANE_END_MAX: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Runs until SIGINT or SIGTERM. `plan` starts a dataplane where that is our task.
+/// Runs until SIGINT or SIGTERM. `plan` starts a dataplane where that is our task. The settings were checked.
 pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> {
     let settings = effective.settings();
-    refuse_placeholders_off_loopback(&settings)?;
-    refuse_unreachable_media(&settings)?;
+    warn_of_media_on_loopback(&settings);
     let signals = Signals::install();
     let dir = DataDir::open(&settings.data_dir)?;
     let _lock = dir.lock(settings.dev)?;
@@ -53,56 +52,44 @@ pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> 
     let store = SqliteStore::open(&dir).await?;
     let mut running = start(&settings, &dir, &store, plan).await?;
     let (reachable, closer) = listeners.serve(&running.app, &mut running.tasks)?;
-    banner::print(&settings, &reachable, running.attached().await);
-    running.until(signals.first()).await?;
+    if let Some(link) = running.ready(signals.first(), effective).await? {
+        let has_keys = settings.dev || !store.keys().await?.keys.is_empty();
+        banner::print(&settings, &reachable, link, has_keys);
+        running.until(signals.first()).await?;
+    }
     tracing::info!(kind = "ending", "hanging up; once more to end at once");
     closer.close();
     tokio::select! {
-        () = running.end() => store.close().await,
+        () = running.end() => {
+            running.tasks.end().await;
+            store.close().await;
+        }
         () = signals.next() => tracing::warn!(kind = "ended_at_once"),
     }
     Ok(())
 }
 
-fn refuse_placeholders_off_loopback(settings: &Settings) -> Result<(), Fault> {
-    if !settings.dev {
-        return Ok(());
-    }
-    let tls = match settings.signal_tls_listen {
-        TlsListen::At(address) => Some(address.ip()),
-        TlsListen::Auto | TlsListen::Off => None,
-    };
-    let addresses = [
-        ("metrics.listen", settings.metrics_listen.map(|address| address.ip())),
-        ("signal.listen", settings.signal_listen.map(|address| address.ip())),
-        ("signal.tls_listen", tls),
-        ("media.listen", Some(settings.media_listen)),
-        ("media.advertise", settings.media_advertise),
-    ];
-    let exposed = addresses.into_iter().find_map(|(name, ip)| ip.filter(|ip| !ip.is_loopback()).map(|ip| (name, ip)));
-    match exposed {
-        Some((name, ip)) => Err(Fault::PlaceholderKeysOffLoopback { name, value: ip.to_string() }),
-        None => Ok(()),
-    }
-}
-
-/// A client cannot send to 0.0.0.0, so somebody must say which address it is.
-fn refuse_unreachable_media(settings: &Settings) -> Result<(), Fault> {
-    let any_address = settings.media_listen.is_unspecified() && settings.media_advertise.is_none();
-    if any_address && settings.media_attach.is_none() {
-        let why = format!("media.listen is {} and no address is advertised to clients", settings.media_listen);
-        return Err(Fault::Combination { why, next: "--media-advertise ADDRESS, the one that clients reach" });
-    }
+fn warn_of_media_on_loopback(settings: &Settings) {
     if settings.media_listen.is_loopback() && !settings.dev && settings.media_attach.is_none() {
         tracing::warn!(kind = "media_on_loopback", "only clients of this machine can be heard; set media.listen");
     }
-    Ok(())
+}
+
+/// What decides whether a dataplane can start, each with where it came from.
+fn given(effective: &Effective) -> String {
+    let names = ["media.listen", "media.port_base", "media.workers", "media.backend"];
+    let given = names.map(|name| {
+        let (text, origin) = effective.find(name);
+        format!("{name} = {text} ({origin})")
+    });
+    given.join(", ")
 }
 
 struct Running {
     app: App,
     tasks: Tasks,
     link_state: watch::Receiver<LinkState>,
+    not_started: oneshot::Receiver<NotStarted>,
     /// Whether the dataplane ends with us.
     owns_dataplane: bool,
 }
@@ -113,12 +100,14 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
     let (arrivals, arriving) = mpsc::channel(ARRIVALS_MAX);
     let (link, requests) = mpsc::channel(REQUESTS_MAX);
     let (state, link_state) = watch::channel(LinkState::default());
+    let (tell_not_started, not_started) = oneshot::channel();
 
     let (table, key_watch) = KeyWatch::start(store, settings.dev).await?;
     let calls = store.live_calls().await?;
     // The channel is empty and far larger than two.
     let _ = arrivals.try_send(Arrival::Input(Input::KeysChanged(table)));
     let _ = arrivals.try_send(Arrival::Input(Input::Restored { calls }));
+    let fresh_keys = key_watch.fresh_keys();
     let mut tasks = Tasks::default();
     tasks.spawn("core", CoreLoop::new(core, arriving, link.clone(), pending.clone()).run());
     tasks.spawn("key watch", key_watch.run(arrivals.clone()));
@@ -133,6 +122,7 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
         requests,
         arrivals: arrivals.clone(),
         state,
+        not_started: Some(tell_not_started),
     };
     tasks.spawn("dataplane keeper", keeper.run());
     let connections = Connections::new(
@@ -148,22 +138,37 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
         open_sessions: OpenSessions::default(),
         session_limits: SessionLimits {
             message_bytes_max: settings.limits_message_bytes_max,
-            queue_max: settings.limits_session_queue_max.max(1),
+            queue_max: settings.limits_session_queue_max,
+            frames_per_second_max: settings.limits_frames_per_second_max,
+            frames_burst_max: settings.limits_frames_burst_max,
         },
+        fresh_keys,
         origins: Origins::read(&settings.signal_origins, settings.dev),
         connections,
         last_reading: Arc::default(),
         dev: settings.dev,
     };
-    Ok(Running { app, tasks, link_state, owns_dataplane })
+    Ok(Running { app, tasks, link_state, not_started, owns_dataplane })
 }
 
 impl Running {
-    /// The state of the link, after giving the dataplane a moment to come up.
-    async fn attached(&self) -> LinkState {
+    /// The state of the link once there is a dataplane; one that somebody else starts is given a moment only. `None`: the
+    /// signal came first.
+    async fn ready(
+        &mut self,
+        signal: impl Future<Output = ()>,
+        effective: &Effective,
+    ) -> Result<Option<LinkState>, Fault> {
         let mut state = self.link_state.clone();
-        let _ = timeout(BANNER_PATIENCE, state.wait_for(|state| state.attached.is_some())).await;
-        state.borrow().clone()
+        let patience = if self.owns_dataplane { Duration::MAX } else { BANNER_PATIENCE };
+        tokio::select! {
+            biased;
+            () = signal => return Ok(None),
+            Ok(why) = &mut self.not_started => return Err(why.into_fault(given(effective))),
+            fault = self.tasks.first_end() => return Err(fault),
+            _ = timeout(patience, state.wait_for(|state| state.attached.is_some())) => {}
+        }
+        Ok(Some(self.link_state.borrow().clone()))
     }
 
     /// Serves until `signal`. When a task ends before, what is known of calls goes to disk: the dataplane carries them on
@@ -263,12 +268,6 @@ mod tests {
     use super::*;
     use crate::shell::settings::resolve;
 
-    fn refused(flags: &[(&str, &str)]) -> Option<String> {
-        let flag = |name: &str| flags.iter().find(|(flag, _)| *flag == name).map(|(_, text)| (*text).to_owned());
-        let settings = resolve(None, |_| None, flag).expect("accepted").settings();
-        refuse_placeholders_off_loopback(&settings).err().map(|fault| fault.to_string())
-    }
-
     /// A server whose dataplane is somebody else's business.
     async fn running(dir: &DataDir) -> Running {
         let flag = |name: &str| (name == "media-attach").then(|| dir.join("nobody.sock").display().to_string());
@@ -288,21 +287,5 @@ mod tests {
             let fault = running.until(std::future::pending()).await.expect_err("it ended").to_string();
             assert!(fault.starts_with(&format!("the {name} ended")), "{fault}");
         }
-    }
-
-    #[test]
-    fn placeholder_keys_are_refused_off_loopback_on_every_listener() {
-        for (flag, value) in [
-            ("signal-listen", "0.0.0.0:1"),
-            ("metrics-listen", "0.0.0.0:1"),
-            ("signal-tls-listen", "192.0.2.1:1"),
-            ("media-listen", "0.0.0.0"),
-            ("media-advertise", "203.0.113.5"),
-        ] {
-            let refused = refused(&[(flag, value)]).unwrap_or_else(|| panic!("{flag} {value} was accepted"));
-            assert!(refused.contains("crosspoint keys create"), "{refused}");
-        }
-        assert_eq!(refused(&[]), None);
-        assert_eq!(refused(&[("signal-listen", "0.0.0.0:1"), ("dev", "false")]), None);
     }
 }

@@ -6,9 +6,11 @@
 //! ```
 //!
 //! The heartbeat is the bare text `\n`, which a client echoes; it reconnects when it hears nothing for 15 s, and we
-//! close when we hear nothing for 30 s. Nothing here looks into a message.
+//! close when we hear nothing for 30 s. Nothing here decides by what is in a message. The core bounds the rate of messages;
+//! frames that it does not see (heartbeats, pings) are held to the same rate here.
 
 use super::core_loop::{Arrival, Outgoing};
+use super::fresh_keys::FreshKeys;
 use crate::core::input::{Input, SessionId};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use std::net::SocketAddr;
@@ -46,6 +48,35 @@ enum End {
 pub struct SessionLimits {
     pub message_bytes_max: usize,
     pub queue_max: usize,
+    /// Of frames that carry no message, on average and at once.
+    pub frames_per_second_max: u32,
+    pub frames_burst_max: u32,
+}
+
+/// The way to the core.
+#[derive(Clone, Debug)]
+pub struct Inlet {
+    pub arrivals: mpsc::Sender<Arrival>,
+    pub fresh_keys: FreshKeys,
+}
+
+/// How many frames without a message may still come: a bucket that fills with time.
+struct Pace {
+    left: f64,
+    filled: Instant,
+}
+
+impl Pace {
+    fn new(limits: SessionLimits, now: Instant) -> Pace {
+        Pace { left: limits.frames_burst_max.into(), filled: now }
+    }
+
+    fn frame(&mut self, limits: SessionLimits, now: Instant) -> Result<(), End> {
+        let gained = (now - self.filled).as_secs_f64() * f64::from(limits.frames_per_second_max);
+        self.filled = now;
+        self.left = (self.left + gained).min(limits.frames_burst_max.into()) - 1.0;
+        if self.left < 0.0 { Err(End::Close(close_code::POLICY, "too many frames")) } else { Ok(()) }
+    }
 }
 
 /// Counts sessions until their closing handshake is over, so that an orderly end can wait for them.
@@ -74,20 +105,14 @@ impl Drop for OpenSession {
 }
 
 /// Serves one socket until either side ends it, and tells the core of both.
-pub async fn serve(
-    mut socket: WebSocket,
-    session: SessionId,
-    remote: SocketAddr,
-    limits: SessionLimits,
-    arrivals: mpsc::Sender<Arrival>,
-) {
+pub async fn serve(mut socket: WebSocket, session: SessionId, remote: SocketAddr, limits: SessionLimits, inlet: Inlet) {
     let (outgoing, mut queue) = mpsc::channel(limits.queue_max);
-    if arrivals.send(Arrival::SessionOpened { session, remote, outgoing }).await.is_err() {
+    if inlet.arrivals.send(Arrival::SessionOpened { session, remote, outgoing }).await.is_err() {
         return;
     }
-    let end = exchange(&mut socket, session, limits, &mut queue, &arrivals).await;
+    let end = exchange(&mut socket, session, limits, &mut queue, &inlet).await;
     // The core hears of it before the closing handshake, which the peer may delay.
-    let _ = arrivals.send(Arrival::Input(Input::SessionClosed { session })).await;
+    let _ = inlet.arrivals.send(Arrival::Input(Input::SessionClosed { session })).await;
     if let End::Close(code, reason) = end {
         close(&mut socket, code, reason).await;
     }
@@ -98,22 +123,27 @@ async fn exchange(
     session: SessionId,
     limits: SessionLimits,
     queue: &mut mpsc::Receiver<Outgoing>,
-    arrivals: &mpsc::Sender<Arrival>,
+    inlet: &Inlet,
 ) -> End {
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
+    let mut pace = Pace::new(limits, heard);
     loop {
         let sent = tokio::select! {
             outgoing = queue.recv() => match outgoing {
                 Some(Outgoing::Text(text)) => send(socket, text).await,
                 Some(Outgoing::Close { code, reason }) => Err(End::Close(code, reason)),
-                None if arrivals.is_closed() => Err(End::Close(close_code::INTERNAL, "the server failed")),
+                None if inlet.arrivals.is_closed() => Err(End::Close(close_code::INTERNAL, "the server failed")),
                 None => Err(End::Close(close_code::POLICY, "reads too slowly")),
             },
             received = socket.recv() => {
                 heard = Instant::now();
-                receive(received, session, limits, arrivals).await
+                match receive(received, session, limits, inlet).await {
+                    Ok(Received::Message) => Ok(()),
+                    Ok(Received::Nothing) => pace.frame(limits, heard),
+                    Err(end) => Err(end),
+                }
             }
             _ = heartbeat.tick() => {
                 if heard.elapsed() > SILENCE_MAX { Err(End::Gone) } else { send(socket, "\n".into()).await }
@@ -132,23 +162,31 @@ async fn send(socket: &mut WebSocket, text: String) -> Result<(), End> {
     }
 }
 
+enum Received {
+    /// The core has it.
+    Message,
+    /// A frame that says nothing but that its sender lives.
+    Nothing,
+}
+
 async fn receive(
     received: Option<Result<Message, axum::Error>>,
     session: SessionId,
     limits: SessionLimits,
-    arrivals: &mpsc::Sender<Arrival>,
-) -> Result<(), End> {
+    inlet: &Inlet,
+) -> Result<Received, End> {
     match received {
         Some(Ok(Message::Text(text))) if text.len() > limits.message_bytes_max => {
             Err(End::Close(close_code::TOO_BIG, "message too long"))
         }
-        Some(Ok(Message::Text(text))) if text.trim_ascii().is_empty() => Ok(()),
+        Some(Ok(Message::Text(text))) if text.trim_ascii().is_empty() => Ok(Received::Nothing),
         Some(Ok(Message::Text(text))) => {
+            inlet.fresh_keys.learn(text.as_str()).await;
             let input = Input::SessionFrame { session, text: text.as_str().to_owned() };
-            arrivals.send(Arrival::Input(input)).await.map_err(|_| End::Gone)
+            inlet.arrivals.send(Arrival::Input(input)).await.map(|()| Received::Message).map_err(|_| End::Gone)
         }
         Some(Ok(Message::Binary(_))) => Err(End::Close(close_code::UNSUPPORTED, "text frames only")),
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(Received::Nothing),
         Some(Ok(Message::Close(_))) | None => Err(End::Gone),
         Some(Err(error)) => Err(end_of(&error)),
     }

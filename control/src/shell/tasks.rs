@@ -31,6 +31,11 @@ impl Tasks {
         Fault::TaskEnded { name: self.handles.get(&id).map_or("task", |(name, _)| name), why }
     }
 
+    /// Ends them all, and returns when none runs any more.
+    pub async fn end(&mut self) {
+        self.set.shutdown().await;
+    }
+
     /// Ends the tasks of that name, for tests.
     #[cfg(test)]
     pub fn abort(&self, name: &str) {

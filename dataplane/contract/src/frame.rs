@@ -27,6 +27,11 @@ pub enum ToControl {
     SnapshotEnd,
     Answer(Answer),
     Event(Event),
+    /// Instead of a hello, before the connection is closed: another control plane is attached.
+    Taken {
+        /// Of the attached one, if the kernel tells.
+        process_id: Option<u32>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -124,7 +124,7 @@ fn open_uring(socket: &UdpSocket, receive_buffers: usize, huge_pages: bool) -> R
         io: Io { backend: Backend::Uring(Box::new(uring)), local_addr },
         batch: PacketBatch::new(pool),
         kind: BackendKind::Uring,
-        reason: format!("uring: {}", probe::uring_offer()),
+        reason: probe::uring_offer(),
     }))
 }
 
@@ -136,7 +136,7 @@ fn open_mmsg(socket: UdpSocket, huge_pages: bool, reason: &str) -> Result<Opened
         io: Io { backend: Backend::Mmsg(Box::new(mmsg)), local_addr },
         batch: PacketBatch::new(pool),
         kind: BackendKind::Mmsg,
-        reason: format!("mmsg: {reason}"),
+        reason: reason.to_owned(),
     })
 }
 

@@ -68,7 +68,7 @@ impl SimNet {
             io: Io { backend: Backend::Sim(Box::new(sim)), local_addr },
             batch: PacketBatch::new(pool),
             kind: BackendKind::Sim,
-            reason: "sim: a test".into(),
+            reason: "a test".into(),
         })
     }
 

@@ -370,7 +370,7 @@ fn where_io_uring_is_forbidden_auto_takes_mmsg_and_says_why() {
         forbid_io_uring_to_this_thread();
         let opened = open_on(V4, BackendChoice::Auto);
         assert_eq!(opened.kind, BackendKind::Mmsg);
-        assert!(opened.reason.starts_with("mmsg: io_uring is forbidden here"), "{}", opened.reason);
+        assert!(opened.reason.starts_with("io_uring is forbidden here"), "{}", opened.reason);
         let config = IoConfig {
             addr: opened.io.local_addr(),
             backend: BackendChoice::Uring,

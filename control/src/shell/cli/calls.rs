@@ -1,8 +1,10 @@
-//! `crosspoint calls`: call records, newest first, as a table or as JSON lines; `show` prints one whole.
+//! `crosspoint calls`: calls in progress and call records, newest first, as a table; the records as JSON lines; `show`
+//! prints one whole.
 
 use super::print;
-use crate::core::record::CallRecord;
+use crate::core::record::{CallRecord, LiveCall};
 use crate::shell::Fault;
+use crate::shell::core_loop::unix_ms;
 use crate::shell::data_dir::DataDir;
 use crate::shell::settings::Effective;
 use crate::shell::store::{SqliteStore, Store};
@@ -48,7 +50,8 @@ pub(super) async fn run(effective: &Effective, arguments: CallsArgs) -> Result<(
     if arguments.json {
         return print(&records.iter().map(|record| json(record, false) + "\n").collect::<String>());
     }
-    print(&table(&records))
+    let live = store.live_calls().await?;
+    print(&table(&live, &records, unix_ms()))
 }
 
 fn json(record: &CallRecord, pretty: bool) -> String {
@@ -56,33 +59,56 @@ fn json(record: &CallRecord, pretty: bool) -> String {
     text.expect("a record holds nothing that JSON cannot")
 }
 
-fn table(records: &[CallRecord]) -> String {
-    if records.is_empty() {
+/// Columns are as wide as what stands in them.
+fn table(live: &[LiveCall], records: &[CallRecord], now_unix_ms: u64) -> String {
+    if live.is_empty() && records.is_empty() {
         return "no calls yet; open the softphone page twice and call\n".into();
     }
-    let mut out = format!(
-        "{:<34} {:<20} {:>8} {:<20} {:<20} {:<12} {:<7} {}\n",
-        "CALL", "STARTED (UTC)", "SECONDS", "FROM", "TO", "END", "BY", "CODE"
-    );
-    for record in records {
-        let _ = writeln!(
-            out,
-            "{:<34} {:<20} {:>8} {:<20} {:<20} {:<12} {:<7} {}",
-            record.call_sid,
-            utc(record.started_unix_ms),
-            talk_seconds(record),
-            record.from,
-            record.to,
-            record.end_reason,
-            record.ended_by,
-            record.code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
-        );
+    const HEAD: [&str; 8] = ["CALL", "STARTED (UTC)", "SECONDS", "FROM", "TO", "END", "BY", "CODE"];
+    let mut live: Vec<&LiveCall> = live.iter().collect();
+    live.sort_by_key(|call| std::cmp::Reverse(call.started_unix_ms));
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(live.into_iter().map(|call| live_row(call, now_unix_ms)));
+    rows.extend(records.iter().map(record_row));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 8] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
     }
     out
 }
 
-fn talk_seconds(record: &CallRecord) -> String {
-    let talked = record.answered_unix_ms.map(|answered| record.ended_unix_ms.saturating_sub(answered));
+fn live_row(call: &LiveCall, now_unix_ms: u64) -> [String; 8] {
+    let state = if call.answered_unix_ms.is_some() { "(in progress)" } else { "(ringing)" };
+    [
+        call.call_sid.clone(),
+        utc(call.started_unix_ms),
+        talk_seconds(call.answered_unix_ms, call.end.as_ref().map_or(now_unix_ms, |end| end.unix_ms)),
+        call.from.clone(),
+        call.to.clone(),
+        call.end.as_ref().map_or(state, |end| &end.reason).to_owned(),
+        call.end.as_ref().map_or("-", |end| &end.by).to_owned(),
+        "-".to_owned(),
+    ]
+}
+
+fn record_row(record: &CallRecord) -> [String; 8] {
+    [
+        record.call_sid.clone(),
+        utc(record.started_unix_ms),
+        talk_seconds(record.answered_unix_ms, record.ended_unix_ms),
+        record.from.clone(),
+        record.to.clone(),
+        record.end_reason.clone(),
+        record.ended_by.clone(),
+        record.code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+    ]
+}
+
+fn talk_seconds(answered_unix_ms: Option<u64>, until_unix_ms: u64) -> String {
+    let talked = answered_unix_ms.map(|answered| until_unix_ms.saturating_sub(answered));
     talked.map_or_else(|| "-".to_owned(), |ms| format!("{:.1}", ms as f64 / 1000.0))
 }
 
@@ -105,6 +131,32 @@ fn utc(unix_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crosspoint_contract::{BridgeId, CallKey, Generation};
+
+    #[test]
+    fn call_in_progress_is_shown_and_columns_stand_under_each_other() {
+        let call = LiveCall {
+            call_sid: "CA1".into(),
+            account_sid: "AC1".into(),
+            key: CallKey(1),
+            dataplane: Generation(1),
+            bridge: BridgeId(1),
+            from: "client:somebody-with-a-name-longer-than-a-column".into(),
+            to: "client:bob".into(),
+            started_unix_ms: 1_000,
+            answered_unix_ms: Some(2_000),
+            joining_unix_ms: None,
+            end: None,
+            ends_unix_ms: None,
+            path: vec![],
+            legs: vec![],
+        };
+        let text = table(&[call], &[], 4_500);
+        let (head, row) = text.trim_end().split_once('\n').expect("two lines");
+        assert!(row.contains("(in progress)") && row.contains(" 2.5 "), "{text}");
+        assert_eq!(head.find("TO"), row.find("client:bob"), "{text}");
+        assert!(table(&[], &[], 0).contains("no calls yet"));
+    }
 
     #[test]
     fn moments_are_written_in_utc() {

@@ -1,5 +1,5 @@
 //! `crosspoint config`: the effective configuration as TOML that can be saved and given back with `--config`, each
-//! value with where it came from.
+//! value with where it came from. Settings that the server would refuse are refused after they were printed.
 
 use super::print;
 use crate::shell::Fault;
@@ -7,7 +7,8 @@ use crate::shell::settings::{Effective, Key, TomlKind};
 use std::fmt::Write;
 
 pub(super) fn run(effective: &Effective, explain: bool) -> Result<(), Fault> {
-    print(&text(effective, explain))
+    print(&text(effective, explain))?;
+    Ok(effective.check()?)
 }
 
 fn text(effective: &Effective, explain: bool) -> String {

@@ -104,6 +104,25 @@ pub(super) fn dataplane_settings(matches: &ArgMatches) -> Result<Effective, Faul
     })
 }
 
+/// What to say of variables that look like ours and set nothing.
+pub(super) fn warnings_of_environment() -> Vec<String> {
+    std::env::vars_os().filter_map(|(name, _)| warning_of(&name.to_string_lossy())).collect()
+}
+
+fn warning_of(name: &str) -> Option<String> {
+    if !name.starts_with("CROSSPOINT_") || name == CONFIG_VARIABLE {
+        return None;
+    }
+    let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+    if known.iter().any(|known| known == name) {
+        return None;
+    }
+    let similar = known.iter().map(|known| (strsim::normalized_damerau_levenshtein(name, known), known));
+    let nearest = similar.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(similarity, _)| *similarity >= 0.7);
+    let suggestion = nearest.map_or(String::new(), |(_, known)| format!("; did you mean {known}?"));
+    Some(format!("the environment variable {name} sets nothing{suggestion}"))
+}
+
 fn layered(matches: &ArgMatches, flag: impl Fn(&str) -> Option<String>) -> Result<Effective, Fault> {
     let environment = |name: &str| std::env::var(name).ok();
     let path = given(matches, CONFIG).or_else(|| environment(CONFIG_VARIABLE)).filter(|path| !path.is_empty());
@@ -153,6 +172,16 @@ mod tests {
         let child = dataplane_settings(&child).expect("accepted").settings();
         assert_eq!((child.media_port_base, child.media_workers), (21000, 2));
         assert_eq!(child.media_cores, parent.settings().media_cores);
+    }
+
+    #[test]
+    fn mistyped_variable_is_warned_of_with_the_one_that_was_meant() {
+        let warning = warning_of("CROSSPOINT_SIGNAL_LISTN").expect("no such variable");
+        assert!(warning.ends_with("did you mean CROSSPOINT_SIGNAL_LISTEN?"), "{warning}");
+        assert!(warning_of("CROSSPOINT_WEATHER").expect("no such variable").ends_with("sets nothing"));
+        for fine in ["CROSSPOINT_SIGNAL_LISTEN", "CROSSPOINT_CONFIG", "HOME"] {
+            assert_eq!(warning_of(fine), None);
+        }
     }
 
     #[test]

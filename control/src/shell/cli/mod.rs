@@ -15,7 +15,7 @@ use super::Fault;
 use super::dataplane_keeper::ChildPlan;
 use super::log::{self, Log};
 use super::server;
-use super::settings::Effective;
+use super::settings::{Effective, LogFilter};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -98,6 +98,10 @@ pub struct ShortCommand {
 pub fn parse() -> Result<Invocation, Fault> {
     let matches = layers::with_settings(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // A child has the environment of its parent, which has warned already.
+    if !matches!(&cli.command, Some(Command::Dataplane(DataplaneArgs { child: true, .. }))) {
+        layers::warnings_of_environment().iter().for_each(|warning| eprintln!("crosspoint: warning: {warning}"));
+    }
     match cli.command {
         Some(Command::Dataplane(arguments)) => {
             let effective = layers::dataplane_settings(&matches)?;
@@ -116,6 +120,7 @@ pub fn parse() -> Result<Invocation, Fault> {
 
 /// Serves until a signal ends it.
 pub fn serve(effective: &Effective) -> Result<(), Fault> {
+    effective.check()?;
     let settings = effective.settings();
     let _log = log::start(&settings.log_level, settings.log_format);
     let program = std::env::current_exe().map_err(|source| Fault::SpawnDataplane { source })?;
@@ -130,7 +135,7 @@ pub fn start_log(request: &DataplaneRequest) -> Log {
 
 impl ShortCommand {
     pub fn run(self) -> Result<(), Fault> {
-        let _log = log::start("warn", self.effective.settings().log_format);
+        let _log = log::start(&LogFilter("warn".into()), self.effective.settings().log_format);
         let work = async {
             match self.command {
                 Command::Token(arguments) => token::run(&self.effective, *arguments).await,

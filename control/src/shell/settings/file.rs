@@ -18,7 +18,9 @@ pub enum FileError {
     #[error("line {line}: there is no key \"{name}\"{}", suggestion.map_or(String::new(), |s| format!("; did you mean \"{s}\"?")))]
     UnknownKey { line: usize, name: String, suggestion: Option<&'static str> },
     #[error("line {line}: {name} expects {expects}, not {found}")]
-    WrongType { line: usize, name: &'static str, expects: &'static str, found: &'static str },
+    WrongType { line: usize, name: &'static str, expects: &'static str, found: String },
+    #[error("line {line}: there is no section [{name}]{}", suggestion.map_or(String::new(), |s| format!("; did you mean [{s}]?")))]
+    UnknownSection { line: usize, name: String, suggestion: Option<&'static str> },
 }
 
 /// Text per key, with the line it stands in.
@@ -45,6 +47,9 @@ fn read_table(text: &str, section: &str, table: &DeTable<'_>, layer: &mut FileLa
             (None, DeValue::Table(inner)) if section.is_empty() && is_section(&name) => {
                 read_table(text, &name, inner, layer)?;
             }
+            (None, DeValue::Table(_)) if section.is_empty() => {
+                return Err(FileError::UnknownSection { line, suggestion: nearest_section(&name), name });
+            }
             (None, _) => return Err(FileError::UnknownKey { line, suggestion: nearest(&name), name }),
         }
     }
@@ -56,15 +61,7 @@ fn is_section(name: &str) -> bool {
 }
 
 fn read_value(key: &'static Key, value: &Spanned<DeValue<'_>>, line: usize) -> Result<String, FileError> {
-    let wrong = FileError::WrongType {
-        line,
-        name: key.name,
-        expects: key.expects,
-        found: match value.get_ref() {
-            DeValue::String(_) => "this text",
-            other => other.type_str(),
-        },
-    };
+    let wrong = FileError::WrongType { line, name: key.name, expects: key.expects, found: found(value.get_ref()) };
     let text = match (key.kind, value.get_ref()) {
         (TomlKind::String, DeValue::String(text)) => Some(text.to_string()),
         (TomlKind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),
@@ -74,13 +71,29 @@ fn read_value(key: &'static Key, value: &Spanned<DeValue<'_>>, line: usize) -> R
     text.filter(|text| (key.accepts)(text)).ok_or(wrong)
 }
 
+/// The value as a person would find it again.
+fn found(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the text \"{text}\""),
+        DeValue::Integer(number) => format!("the number {}", number.as_str()),
+        DeValue::Boolean(value) => value.to_string(),
+        other => format!("this {}", other.type_str()),
+    }
+}
+
 /// Decimal text of a TOML integer in any of its notations.
 fn integer(value: &DeValue<'_>) -> Option<String> {
     let integer = value.as_integer()?;
     i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok().map(|n| n.to_string())
 }
 
-/// The key or section that `name` was probably meant to be.
+fn nearest_section(name: &str) -> Option<&'static str> {
+    let sections = KEYS.iter().map(|key| key.section()).filter(|section| !section.is_empty());
+    let similar = sections.map(|section| (strsim::normalized_damerau_levenshtein(name, section), section));
+    similar.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(similarity, _)| *similarity >= 0.5).map(|(_, section)| section)
+}
+
+/// The key that `name` was probably meant to be.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let by_whole_name = KEYS.iter().map(|key| (strsim::normalized_damerau_levenshtein(name, key.name), key.name));
     let by_last_part = KEYS.iter().map(|key| {
@@ -110,8 +123,12 @@ mod tests {
 
     #[test]
     fn unknown_section_and_key_in_the_wrong_section_are_refused() {
-        let error = parse("[signale]\nlisten = \"127.0.0.1:1\"\n").expect_err("unknown section").to_string();
-        assert!(error.starts_with("line 1: there is no key \"signale\""), "{error}");
+        for name in ["signale", "singal"] {
+            let error = parse(&format!("[{name}]\nlisten = \"127.0.0.1:1\"\n")).expect_err(name).to_string();
+            assert_eq!(error, format!("line 1: there is no section [{name}]; did you mean [signal]?"));
+        }
+        let error = parse("[weather]\n").expect_err("nothing near").to_string();
+        assert_eq!(error, "line 1: there is no section [weather]");
         let error = parse("[node]\nport_base = 5\n").expect_err("wrong section").to_string();
         assert_eq!(error, "line 2: there is no key \"node.port_base\"; did you mean \"media.port_base\"?");
     }
@@ -121,11 +138,14 @@ mod tests {
         for (text, part) in [
             (
                 "[media]\nport_base = \"20000\"\n",
-                "media.port_base expects a whole number from 0 to 65535, not this text",
+                "media.port_base expects a whole number from 0 to 65535, not the text \"20000\"",
             ),
-            ("[media]\nport_base = 70000\n", "line 2: media.port_base expects"),
+            (
+                "[media]\nport_base = 70000\n",
+                "line 2: media.port_base expects a whole number from 0 to 65535, not the number 70000",
+            ),
             ("[signal]\ntls = \"maybe\"\n", "signal.tls expects off, self-signed or files"),
-            ("dev = 1\n", "dev expects true or false, not integer"),
+            ("dev = 1\n", "dev expects true or false, not the number 1"),
             ("[signal\n", "line 1:"),
         ] {
             let error = parse(text).expect_err(text).to_string();

@@ -5,16 +5,18 @@
 //! `CROSSPOINT_SIGNAL_LISTEN`. Precedence: flag, environment, file, default. Deliberately not here: what the
 //! settings do.
 
+mod check;
 mod file;
 mod resolve;
 mod value;
 
 pub use file::FileError;
 pub use resolve::{Effective, Origin, SettingsError, resolve};
-pub use value::{CorePlan, IoBackend, LogFormat, Setting, TlsCertificate, TlsListen, TomlKind};
+pub use value::{CorePlan, IoBackend, LogFilter, LogFormat, Setting, TlsCertificate, TlsListen, TomlKind};
 
 use crate::core::config::CoreConfig;
 use crate::core::limits::Limits;
+use crosspoint_contract::limits::WORKERS_MAX;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -167,7 +169,7 @@ settings! {
     limits_token_life_seconds_max: u64 = "limits.token_life_seconds_max", "86400";
 
     /// Log filter: a level (error, warn, info, debug, trace) or directives such as info,crosspoint_control=debug.
-    log_level: String = "log.level", "info";
+    log_level: LogFilter = "log.level", "info";
     /// Format of log lines on standard error: text or json.
     log_format: LogFormat = "log.format", "text";
 }
@@ -197,6 +199,14 @@ impl Settings {
                 token_life_s_max: self.limits_token_life_seconds_max,
                 ..Limits::default()
             },
+        }
+    }
+
+    /// Workers that a dataplane of these settings has.
+    pub fn workers_count(&self) -> usize {
+        match self.media_workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX),
+            workers => workers.into(),
         }
     }
 

@@ -35,6 +35,12 @@ pub enum SettingsError {
     File { path: String, error: FileError },
     #[error("{origin}: {name} expects {expects}, not \"{text}\"")]
     BadValue { origin: Origin, name: &'static str, expects: &'static str, text: String },
+    #[error("{name} is \"{text}\" ({origin}), {why}; {next}")]
+    Refused { name: &'static str, text: String, origin: Origin, why: String, next: &'static str },
+    #[error("{name} is \"{text}\" ({origin}), and dev mode works with placeholder keys that everybody knows, so it stays on loopback.
+  To be reachable: write a configuration file (crosspoint config > crosspoint.toml; dev = false), make an account and a key
+  (crosspoint accounts create, crosspoint keys create), and start with --config crosspoint.toml")]
+    PlaceholderKeysOffLoopback { name: &'static str, text: String, origin: Origin },
 }
 
 /// Every key with its text and origin, in the table's order.

@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What a TOML value must be to become a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +97,29 @@ pub struct CorePlan(pub String);
 impl Setting for CorePlan {
     const EXPECTS: &'static str = "none, auto, or cores such as 2-5,8";
     fn read(text: &str) -> Option<Self> {
-        let is_number = |part: &str| part.trim().parse::<u16>().is_ok();
-        let is_range =
-            |part: &str| part.split_once('-').is_some_and(|(first, last)| is_number(first) && is_number(last));
-        let accepted = matches!(text, "none" | "auto") || text.split(',').all(|part| is_number(part) || is_range(part));
+        let number = |part: &str| part.trim().parse::<u16>().ok();
+        let is_range = |part: &str| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            number(first).zip(number(last)).is_some_and(|(first, last)| first <= last)
+        };
+        let accepted = matches!(text, "none" | "auto") || text.split(',').all(is_range);
         accepted.then(|| CorePlan(text.to_owned()))
+    }
+}
+
+/// What is logged, as `tracing_subscriber` reads it. That takes a mistyped level for the name of a module and then logs
+/// nothing else, so a word alone must be a level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(pub String);
+
+impl Setting for LogFilter {
+    const EXPECTS: &'static str =
+        "a level (error, warn, info, debug, trace, off) or directives such as info,crosspoint_control=debug";
+    fn read(text: &str) -> Option<Self> {
+        let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+        let words = text.split(',').filter(|directive| !directive.contains(['=', '[', ']']));
+        let accepted = !text.is_empty() && words.into_iter().all(is_level) && EnvFilter::try_new(text).is_ok();
+        accepted.then(|| LogFilter(text.to_owned()))
     }
 }
 
@@ -156,3 +176,25 @@ choice!(
     /// How the workers speak to the kernel.
     IoBackend, "auto, uring or mmsg", Auto = "auto", Uring = "uring", Mmsg = "mmsg"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistyped_level_is_no_log_filter() {
+        for good in ["info", "WARN", "info,crosspoint_control=debug", "off", "crosspoint_control[call]=trace"] {
+            assert!(LogFilter::read(good).is_some(), "{good}");
+        }
+        for bad in ["verbose", "", "info,loud", "info,a=loud"] {
+            assert!(LogFilter::read(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn core_plan_is_read_as_the_dataplane_reads_it() {
+        for (text, accepted) in [("auto", true), ("2-4,8", true), ("4-2", false), ("", false), ("1,,2", false)] {
+            assert_eq!(CorePlan::read(text).is_some(), accepted, "{text}");
+        }
+    }
+}
