@@ -23,6 +23,7 @@ const STATE_TEXT = {
 /** Who typed into a field this recently may be about to press Enter there. */
 const TYPING_MS = 2_000;
 const SHOWN_EVENTS = /** @type {const} */ (['ringing', 'accept', 'mute', 'hold', 'reconnecting', 'reconnected']);
+const OWN_NAME = { message: 'That is your own name, and no other device of yours is free. Sign in somewhere else under it, or call another name.' };
 const END_EVENTS = /** @type {const} */ (['disconnect', 'cancel', 'reject']);
 
 /** @type {Device | null} */
@@ -116,6 +117,11 @@ async function dial(to) {
   showCall(await device.connect({ params: { To: destination } }), destination);
 }
 
+/** @param {string} to */
+function isOwnName(to) {
+  return to === `client:${device?.identity}`;
+}
+
 /** @param {Call} shown @param {string} [to] */
 function showCall(shown, to = '') {
   call = shown;
@@ -127,7 +133,7 @@ function showCall(shown, to = '') {
   hideError();
   for (const event of SHOWN_EVENTS) shown.on(event, showCallState);
   shown.on('accept', () => { openedAt_ms = Date.now(); });
-  shown.on('error', showError);
+  shown.on('error', (error) => showError(isOwnName(to) && error.code === 31486 ? { ...OWN_NAME, code: error.code } : error));
   for (const event of END_EVENTS) shown.on(event, () => endCall(shown, event));
   shown.on('sample', showLive);
   shown.on('volume', (input, output) => {
@@ -184,7 +190,8 @@ function endCall(ended, how) {
   if (call !== ended) return;
   const peer = $('peer').textContent;
   const duration = openedAt_ms ? `The call with ${peer} lasted ${clock(Date.now() - openedAt_ms)}.` : `No call with ${peer}.`;
-  $('last').textContent = { cancel: `Missed call from ${peer}.`, reject: `Declined ${peer}.`, disconnect: duration }[how] ?? '';
+  const unanswered = ended.isAnsweredElsewhere ? `Answered elsewhere: ${peer}.` : `Missed call from ${peer}.`;
+  $('last').textContent = { cancel: unanswered, reject: `Declined ${peer}.`, disconnect: duration }[how] ?? '';
   $('stage').dataset.status = 'closed';
   $('stage').hidden = true;
   call = null;
@@ -236,7 +243,7 @@ function showLive(sample) {
 function showError(error) {
   const { code, solutions = [], message = String(error) } = error ?? {};
   const what = message.replace(/^\S+ \(\d+\): /, '').replace(/[^.]$/, '$&.');
-  $('error').textContent = code ? `${what} ${solutions.join(' ')} (${code})` : what;
+  $('error').textContent = [what, ...solutions, code && `(${code})`].filter(Boolean).join(' ');
   $('error').dataset.code = code ?? '';
   $('error').hidden = false;
 }

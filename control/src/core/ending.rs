@@ -142,7 +142,7 @@ impl Ending {
         let callsid = leg.known_sid().to_owned();
         match (self.told(leg.role), leg.role, leg.state) {
             (Told::Nothing, ..) | (_, LegRole::Callee, LegState::Opening) => None,
-            (_, LegRole::Callee, LegState::Waiting) => Some(ToClient::Cancel { callsid }),
+            (_, LegRole::Callee, LegState::Waiting) => Some(ToClient::Cancel { callsid, answered_elsewhere: false }),
             (Told::Plainly, ..) => Some(ToClient::HangUp { callsid, refusal: None }),
             (Told::Error(refusal), ..) => Some(ToClient::HangUp { callsid, refusal: Some(refusal) }),
         }
@@ -303,22 +303,22 @@ impl Core {
 
     /// As `close_branch`, and its client stops ringing.
     pub(super) fn cancel_branch(&mut self, turn: &mut Turn, key: CallKey, leg: LegId) {
-        self.stop_ringing(turn, key, leg);
+        self.stop_ringing(turn, key, leg, true);
         self.close_branch(turn, key, leg);
     }
 
     /// As `drop_branch`, and its client stops ringing.
     pub(super) fn cancel_branch_and_go_on(&mut self, turn: &mut Turn, key: CallKey, leg: LegId) {
-        self.stop_ringing(turn, key, leg);
+        self.stop_ringing(turn, key, leg, false);
         self.drop_branch(turn, leg, None);
     }
 
-    fn stop_ringing(&mut self, turn: &mut Turn, key: CallKey, leg: LegId) {
+    fn stop_ringing(&mut self, turn: &mut Turn, key: CallKey, leg: LegId, answered_elsewhere: bool) {
         let branch = self.calls.get(&key).and_then(|call| call.leg(leg));
         if let Some((session, LegState::Waiting, callsid)) =
             branch.and_then(|b| Some((b.session?, b.state, b.sid.clone())))
         {
-            turn.send(session, &ToClient::Cancel { callsid });
+            turn.send(session, &ToClient::Cancel { callsid, answered_elsewhere });
         }
     }
 

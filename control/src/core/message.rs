@@ -187,6 +187,8 @@ pub enum ToClient {
     },
     Cancel {
         callsid: String,
+        /// By another instance of the client; else the caller gave up, or the call cannot be.
+        answered_elsewhere: bool,
     },
     HangUp {
         callsid: String,
@@ -238,7 +240,11 @@ impl ToClient {
                 ("answer", json!({ "callsid": callsid, "sdp": sdp, "reconnect": reconnect }))
             }
             ToClient::Reinvite { callsid, sdp } => ("reinvite", json!({ "callsid": callsid, "sdp": sdp })),
-            ToClient::Cancel { callsid } => ("cancel", json!({ "callsid": callsid })),
+            // The reason is ours; stock clients read the id alone.
+            ToClient::Cancel { callsid, answered_elsewhere: true } => {
+                ("cancel", json!({ "callsid": callsid, "reason": "answered_elsewhere" }))
+            }
+            ToClient::Cancel { callsid, answered_elsewhere: false } => ("cancel", json!({ "callsid": callsid })),
             ToClient::HangUp { callsid, refusal } => ("hangup", with_error(json!({ "callsid": callsid }), *refusal)),
             ToClient::Message(message) => ("message", json!(message)),
             ToClient::Ack { callsid, voiceeventsid } => {

@@ -43,7 +43,7 @@ mod clients;
 pub mod config;
 mod dataplane;
 mod departed;
-mod destination;
+pub mod destination;
 mod directions;
 pub mod effect;
 mod ending;

@@ -106,7 +106,11 @@ impl Core {
         if let Some(entry) = self.sessions.get_mut(&earlier) {
             entry.legs.remove(&leg);
         }
-        let farewell = if rings { ToClient::Cancel { callsid } } else { ToClient::HangUp { callsid, refusal: None } };
+        let farewell = if rings {
+            ToClient::Cancel { callsid, answered_elsewhere: false }
+        } else {
+            ToClient::HangUp { callsid, refusal: None }
+        };
         turn.send(earlier, &farewell);
     }
 }

@@ -5,13 +5,13 @@
 
 use super::core_loop::unix_ms;
 use super::token::{Grants, Signer};
+use crate::core::destination::{CLIENT_NAME_CHARS_MAX, client_name};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 const TTL_SECONDS: u64 = 3600;
-const IDENTITY_BYTES_MAX: usize = 256;
 /// Any application will do: until call instructions exist, `To` alone says where a call goes.
 const APPLICATION: &str = "AP00000000000000000000000000000001";
 
@@ -27,9 +27,16 @@ struct Minted {
     identity: String,
 }
 
+fn bad_name() -> String {
+    format!(
+        "A name has 1 to {CLIENT_NAME_CHARS_MAX} characters, no control characters and no space at its ends. (31203)\n"
+    )
+}
+
 pub async fn mint(Json(wish): Json<Wish>) -> Response {
-    if wish.identity.is_empty() || wish.identity.len() > IDENTITY_BYTES_MAX {
-        return (StatusCode::UNPROCESSABLE_ENTITY, "identity must have 1 to 256 bytes\n").into_response();
+    // By the rule that a token is checked by: a name that is given here can also sign in.
+    if client_name(&wish.identity).is_err() {
+        return (StatusCode::UNPROCESSABLE_ENTITY, bad_name()).into_response();
     }
     let grants = Grants {
         identity: wish.identity.clone(),

@@ -113,7 +113,11 @@ async fn request_at(address: SocketAddr, text: String) -> String {
 }
 
 fn dev_token(host: &str, content_type: &str) -> String {
-    let body = r#"{"identity":"alice"}"#;
+    dev_token_for("alice", host, content_type)
+}
+
+fn dev_token_for(identity: &str, host: &str, content_type: &str) -> String {
+    let body = format!(r#"{{"identity":"{identity}"}}"#);
     format!(
         "POST /dev/token HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -131,6 +135,16 @@ async fn dev_token_is_minted_for_loopback_hosts_that_send_json_only() {
     assert_eq!(status("rebound.example", "application/json").await, "403");
     assert_eq!(status("localhost", "text/plain").await, "415");
     assert_eq!(status("localhost", "application/x-www-form-urlencoded").await, "415");
+}
+
+#[tokio::test]
+async fn name_that_no_token_may_carry_is_refused_with_the_rule() {
+    let bridge = bridge(true, 100).await;
+    for (name, status) in [("n".repeat(121), "200"), ("n".repeat(122), "422"), (" alice".into(), "422")] {
+        let reply = bridge.request(&dev_token_for(&name, "localhost", "application/json")).await;
+        assert_eq!(reply.split(' ').nth(1), Some(status), "{name}: {reply}");
+        assert_eq!(reply.contains("1 to 121 characters"), status == "422", "{reply}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 import { errorFromWire, CrosspointError, InvalidArgumentError, InvalidStateError, NotSupportedError } from './errors.js';
 import { EventEmitter } from './events.js';
 import { MediaSession } from './media.js';
+import { bytesOf, CONTENT_BYTES_MAX } from './signaling.js';
 import { StatsMonitor } from './stats.js';
 
 /** A connection that ICE calls disconnected often recovers by itself within this time. */
@@ -86,6 +87,8 @@ export class Call extends EventEmitter {
   /** The id of an outgoing call until the bridge has given one. @type {string} */
   outboundConnectionId = `TJS${crypto.randomUUID()}`;
   codec = '';
+  /** Whether it was cancelled because another device of ours answered it. */
+  isAnsweredElsewhere = false;
 
   #host;
   #origin;
@@ -241,7 +244,14 @@ export class Call extends EventEmitter {
     if (typeof messageType !== 'string' || !messageType) throw new InvalidArgumentError('messageType must be a non-empty string.');
     const callsid = this.parameters.CallSid;
     if (!callsid || this.#status === 'closed') throw new InvalidStateError('This call cannot carry messages now.');
+    const content_bytes = bytesOf(JSON.stringify(content) ?? '');
     const voiceEventSid = randomSid('KX');
+    if (content_bytes > CONTENT_BYTES_MAX) {
+      // Told as the bridge would tell it; a message far over the bound would cost the connection.
+      const why = `The content has ${content_bytes} bytes as JSON; at most ${CONTENT_BYTES_MAX} are allowed.`;
+      queueMicrotask(() => this.emit('error', new CrosspointError(31212, why)));
+      return voiceEventSid;
+    }
     this.#messages.set(voiceEventSid, { content, contentType, messageType, voiceEventSid });
     this.#host.signaling.message({ callsid, content, contenttype: contentType, messagetype: messageType, voiceeventsid: voiceEventSid });
     return voiceEventSid;
@@ -343,7 +353,7 @@ export class Call extends EventEmitter {
     const handlers = {
       ringing: (payload) => this.#onRinging(payload),
       answer: (payload) => void this.#onAnswer(payload).catch((error) => this.#fail(error)),
-      cancel: () => this.#onCancel(),
+      cancel: (payload) => this.#onCancel(payload),
       hangup: (payload) => this.#onHangup(payload),
       error: (payload) => this.#onError(payload),
       message: (payload) => this.#onMessage(payload),
@@ -392,8 +402,10 @@ export class Call extends EventEmitter {
     if (!this.#isClosed()) this.#open();
   }
 
-  #onCancel() {
+  /** @param {any} [payload] */
+  #onCancel(payload) {
     if (this.#isClosed()) return;
+    this.isAnsweredElsewhere = payload?.reason === 'answered_elsewhere';
     this.#close();
     this.emit('cancel');
   }

@@ -151,6 +151,8 @@ export class Call extends EventEmitter<CallEvents> {
 
   readonly callerInfo: { isVerified: boolean } | null;
   readonly codec: string;
+  /** Whether a `cancel` came because another device of this identity answered. */
+  readonly isAnsweredElsewhere: boolean;
   readonly connectToken: string | undefined;
   readonly customParameters: Map<string, string>;
   readonly direction: 'INCOMING' | 'OUTGOING';

@@ -18,7 +18,7 @@ import { CrosspointError, errorFromWire, InvalidArgumentError, InvalidStateError
 import { EventEmitter } from './events.js';
 import { Log } from './log.js';
 import { PreflightTest } from './preflight.js';
-import { browserClock, defaultSignalUrl, Signaling, signalUrlOf } from './signaling.js';
+import { browserClock, defaultSignalUrl, PARAMS_BYTES_MAX, Signaling, signalUrlOf } from './signaling.js';
 import { audioContext, Sounds } from './sounds.js';
 
 export const VERSION = '0.1.0';
@@ -580,7 +580,13 @@ function urlsOf({ signalUrl, chunderw }) {
 
 /** @param {ConnectOptions} options @returns {import('./call.js').CallOrigin} */
 function originOf({ params = {}, connectToken }) {
-  if (!connectToken) return { direction: 'OUTGOING', parameters: {}, customParameters: params };
+  if (!connectToken) {
+    const params_bytes = new URLSearchParams(params).toString().length;
+    if (params_bytes > PARAMS_BYTES_MAX) {
+      throw new CrosspointError(31103, `The parameters have ${params_bytes} bytes form-encoded; at most ${PARAMS_BYTES_MAX} are allowed.`);
+    }
+    return { direction: 'OUTGOING', parameters: {}, customParameters: params };
+  }
   try {
     const { customParameters, parameters, signalingReconnectToken } = JSON.parse(decodeURIComponent(atob(connectToken)));
     if (!parameters.CallSid || !signalingReconnectToken) throw new Error('incomplete');

@@ -46,7 +46,7 @@ define(31101, 'MissingParameterArrayError', 'Missing parameters', 'The request l
 define(31102, 'AuthorizationTokenMissingError', 'Authorization token missing', 'The request carries no token.', NEW_TOKEN);
 define(31103, 'MaxParameterLengthExceededError', 'Parameters too long', 'The call parameters are longer than allowed.', 'Send less in params.');
 define(31104, 'InvalidBridgeTokenError', 'Invalid bridge token', 'The bridge token of the held call is not valid here.', 'Let the call be placed again.');
-define(31105, 'InvalidClientNameError', 'Invalid client name', 'A client name holds characters that are not allowed.', 'Use letters, digits and ._-@+ in identities.');
+define(31105, 'InvalidClientNameError', 'Invalid destination', 'The destination is no client name, address or number.', 'A client name has 1 to 121 characters, no control characters and no space at its ends; a number has 3 to 15 digits.');
 define(31107, 'ReconnectParameterInvalidError', 'Invalid reconnect parameter', 'The reconnect token is not valid, or its call is over.', 'Place the call again.');
 define(31201, 'AuthorizationError', 'Authorization error', 'The request needs authorization that the token does not give.', CHECK_GRANTS);
 define(31202, 'AccessTokenSignatureValidationFailed', 'Signature validation failed', 'The signature of the token is not valid.', CHECK_KEY);

@@ -28,6 +28,15 @@ const BACKOFF_IN_CALL_MS_MAX = 1_000;
 const BACKOFF_JITTER = 0.4;
 const QUEUED_MESSAGES_MAX = 100;
 
+/** What the bridge takes of a message's content as JSON, and of the form-encoded parameters of a call, in bytes. */
+export const CONTENT_BYTES_MAX = 10 * 1024;
+export const PARAMS_BYTES_MAX = 4 * 1024;
+
+/** @param {string} text @returns {number} its length on the wire */
+export function bytesOf(text) {
+  return new TextEncoder().encode(text).length;
+}
+
 /**
  * @typedef {object} Clock what timers are made of; tests pass their own
  * @property {(run: () => void, ms: number) => any} setTimeout

@@ -233,8 +233,9 @@ test('a_rejected_call_tells_the_bridge', async () => {
 
 test('a_call_answered_elsewhere_is_cancelled', async () => {
   const { call, callEvents, device, sockets } = await ringing();
-  sockets.last.message('cancel', { callsid: 'CA2' });
+  sockets.last.message('cancel', { callsid: 'CA2', reason: 'answered_elsewhere' });
   assert.deepEqual([callEvents, call.status(), device.calls], [['cancel'], 'closed', []]);
+  assert.equal(call.isAnsweredElsewhere, true);
   device.destroy();
 });
 
@@ -394,6 +395,20 @@ test('messages_are_acknowledged_and_received', async () => {
   sockets.last.message('ack', { acktype: 'message', callsid: 'CA1', voiceeventsid });
   sockets.last.message('message', { callsid: 'CA1', content: 'hello', contenttype: 'text/plain', messagetype: 'user-defined-message', voiceeventsid: 'KX2' });
   assert.deepEqual(callEvents.slice(2), ['messageSent', 'messageReceived']);
+  device.destroy();
+});
+
+test('what_is_too_large_for_the_bridge_is_refused_before_it_is_sent', async () => {
+  const { call, callEvents, device, sockets } = await answered();
+  const send = (content) => call.sendMessage({ content, messageType: 'user-defined-message' });
+  send('ä'.repeat(5_120));
+  await settle();
+  assert.equal(callEvents.at(-1), 'error 31212');
+  assert.equal(sockets.last.sentOf('message').length, 0);
+  send('ä'.repeat(5_119));
+  call.disconnect();
+  await assert.rejects(device.connect({ params: { To: 'client:bob', note: 'x'.repeat(4_100) } }), { code: 31103 });
+  assert.equal(sockets.last.sentOf('invite').length, 1);
   device.destroy();
 });
 

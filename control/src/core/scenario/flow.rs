@@ -79,7 +79,8 @@ fn three_instances_ring_the_first_answer_wins_and_the_others_are_cancelled() {
     assert_eq!(world.kinds(alice), ["ringing"]);
     let sids = bobs.map(|bob| text(&world.only(bob, "invite"), "callsid"));
     world.say(bobs[1], "answer", json!({ "callsid": sids[1], "sdp": answer_sdp("bobb") }));
-    assert_eq!(text(&world.only(bobs[0], "cancel"), "callsid"), sids[0]);
+    let cancel = world.only(bobs[0], "cancel");
+    assert_eq!((text(&cancel, "callsid"), text(&cancel, "reason")), (sids[0].clone(), "answered_elsewhere".to_owned()));
     assert_eq!(text(&world.only(bobs[2], "cancel"), "callsid"), sids[2]);
     assert!(world.kinds(bobs[1]).is_empty());
     assert_eq!(world.kinds(alice), ["answer"]);
