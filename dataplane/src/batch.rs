@@ -4,9 +4,10 @@
 //! [`crate::io::Io::submit`] sends what is marked [`Disposition::Send`] and empties it. Owns the pool; packets own
 //! their buffers. Decides nothing: stages do.
 
-use crate::buffers::{Buffer, BufferPool};
+use crate::buffers::{Buffer, BufferPool, HEADROOM_BYTES};
 use crate::io::{PortId, Remote};
 use crosspoint_contract::limits::{BATCH_PACKETS_MAX, BUFFER_BYTES};
+use std::ptr::NonNull;
 
 /// Received packets and as many locally made ones again.
 pub const BATCH_CAPACITY: usize = 2 * BATCH_PACKETS_MAX;
@@ -221,6 +222,16 @@ impl PacketBatch {
     pub(crate) fn push_received(&mut self, buffer: Buffer, remote: Remote, port: PortId, len: usize, truncated: bool) {
         debug_assert!(len <= BUFFER_BYTES && self.len < BATCH_PACKETS_MAX);
         self.push(Packet { buffer, remote, port, len: len as u16, truncated, ..Packet::EMPTY });
+    }
+
+    /// The room in front of packet `i`, and its own.
+    pub(crate) fn headroom_mut(&mut self, i: usize) -> (&mut [u8; HEADROOM_BYTES], &mut [u8; BUFFER_BYTES]) {
+        self.pool.split_mut(&self.packets[..self.len][i].buffer)
+    }
+
+    /// Where packet `i` begins with `headers_bytes` in front of it.
+    pub(crate) fn start(&self, i: usize, headers_bytes: usize) -> NonNull<u8> {
+        self.pool.start(&self.packet(i).buffer, headers_bytes)
     }
 
     /// Takes the right to the bytes of packet `i` from it.

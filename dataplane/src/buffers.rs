@@ -4,20 +4,23 @@
 //! mapping; allocates nothing after [`BufferPool::new`]. Does not know what a packet is.
 //!
 //! ```text
-//!   slot  |<- HEADROOM_BYTES ->|<------------- BUFFER_BYTES ------------->|
-//!         | addresses, as the  | packet (up to PACKET_BYTES_MAX)| tailroom |
-//!         | kernel writes them |                                |          |
-//!         ^ cache line         ^ cache line                                ^ cache line
+//!   slot  |<-- HEADROOM_BYTES -->|<------------- BUFFER_BYTES ------------->|
+//!         | addresses, as the    | packet (up to PACKET_BYTES_MAX)| tailroom |
+//!         | kernel writes them,  |                                |          |
+//!         | or headers of ours   |                                |          |
+//!         ^ cache line           ^ cache line                                ^ cache line
 //! ```
 
 use crosspoint_contract::limits::{BUFFER_BYTES, PACKET_BYTES_MAX, TAILROOM_BYTES};
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-/// Room in front of each packet, one cache line: the header and the sender's address that a multishot receive
-/// puts before the payload, and later the address the packet is sent to.
-pub const HEADROOM_BYTES: usize = 64;
+/// Room in front of each packet, two cache lines: the sender's address in the first and the address it was sent to in the
+/// second, as a multishot receive puts them before the payload; later the address the packet is sent to in the first, and in
+/// the second an IP and a UDP header where we write those ourselves.
+pub const HEADROOM_BYTES: usize = 128;
 
 /// Distance from one buffer to the next.
 pub const SLOT_BYTES: usize = HEADROOM_BYTES + BUFFER_BYTES;
@@ -100,6 +103,21 @@ impl BufferPool {
         unsafe { packet.cast().as_mut() }
     }
 
+    /// The room in front of the packet, and the packet's own.
+    pub(crate) fn split_mut(&mut self, buffer: &Buffer) -> (&mut [u8; HEADROOM_BYTES], &mut [u8; BUFFER_BYTES]) {
+        let mut headroom = self.memory.slot(buffer.0).cast::<[u8; HEADROOM_BYTES]>();
+        let mut packet = self.memory.packet(buffer.0).cast::<[u8; BUFFER_BYTES]>();
+        // SAFETY: as in `bytes_mut`, and headroom and packet are the two parts of one slot, so they do not overlap.
+        unsafe { (headroom.as_mut(), packet.as_mut()) }
+    }
+
+    /// Where the packet begins with `headers_bytes` of the room in front of it; for the kernel.
+    pub(crate) fn start(&self, buffer: &Buffer, headers_bytes: usize) -> NonNull<u8> {
+        assert!(headers_bytes <= HEADROOM_BYTES);
+        // SAFETY: the packet has HEADROOM_BYTES of its slot in front of it, so this stays in the mapping.
+        unsafe { self.memory.packet(buffer.0).sub(headers_bytes) }
+    }
+
     /// The mapping, for a backend that gives parts of it to the kernel and must keep it alive meanwhile.
     pub(crate) fn memory(&self) -> &Rc<PoolMemory> {
         &self.memory
@@ -137,7 +155,8 @@ impl PoolMemory {
     }
 }
 
-/// Private zeroed memory of whole pages, touched at once so that no packet pays for a page fault.
+/// Memory of whole pages. What is private is zeroed, and touched at once so that no packet pays for a page fault.
+#[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
@@ -153,10 +172,18 @@ impl Mapping {
         Mapping::with_flags(bytes.next_multiple_of(HUGE_PAGE_BYTES), libc::MAP_HUGETLB)
     }
 
+    /// Memory that the kernel shares with us under this descriptor.
+    pub(crate) fn shared(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Mapping> {
+        Mapping::map(bytes, libc::MAP_SHARED, fd.as_raw_fd())
+    }
+
     fn with_flags(bytes: usize, flags: libc::c_int) -> io::Result<Mapping> {
-        let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no memory of ours.
-        let base = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        Mapping::map(bytes, flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE, -1)
+    }
+
+    fn map(bytes: usize, flags: libc::c_int, fd: RawFd) -> io::Result<Mapping> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
+        let base = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, fd, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -169,6 +196,12 @@ impl Mapping {
         self.base
     }
 }
+
+// SAFETY: a mapping is an address and a length, valid in every thread; what it holds is reached only through pointers, whose
+// users answer for how they share it.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `&Mapping` gives the address away and nothing else.
+unsafe impl Sync for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {

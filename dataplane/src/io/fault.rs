@@ -24,6 +24,9 @@ pub enum Fault {
     #[error("backend `uring` was asked for, but {reason}; allow it, or choose backend `auto` or `mmsg`")]
     UringUnavailable { reason: String },
 
+    #[error("ports `steered` was asked for, but {reason}; grant what is missing, or choose ports `auto` or `sockets`")]
+    SteeringUnavailable { reason: String },
+
     #[error(
         "cannot map {bytes} bytes of packet memory: {source}; lower the number of legs, or see `ulimit -v` and `free -m`"
     )]

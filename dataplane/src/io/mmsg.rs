@@ -1,7 +1,10 @@
 //! The backend of old system calls: `recvmmsg`, `sendmmsg`, and `ppoll` to sleep.
 //!
-//! Input: a bound, non-blocking UDP socket. Output: see [`crate::io`]. Owns the socket and the arrays that the kernel
-//! reads messages from. Packets are received into and sent from the pool; nothing is copied in between.
+//! Input: a bound, non-blocking UDP socket, and ports. Output: see [`crate::io`]. Owns the socket and the arrays that the
+//! kernel reads messages from. Packets are received into and sent from the pool; nothing is copied in between.
+//!
+//! A harvest asks the shared socket and those that ports are steered to, another one first each time. Where ports are
+//! sockets, an epoll instance says which have something; those that the batch has no room for come first next time.
 //!
 //! An ICMP error about an earlier packet never shows here: Linux tells it to unconnected UDP sockets only if they ask
 //! (`IP_RECVERR`), and ours does not.
@@ -9,6 +12,9 @@
 use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
 use crate::buffers::{Buffer, BufferPool};
 use crate::io::fault::Fault;
+use crate::io::port_table::{CONTROL_BYTES, Exit, PortTable, original_destination};
+use crate::io::ports::{PortRefused, PortSpec, WorkerPorts};
+use crate::io::readiness::Readiness;
 use crate::io::remote::{Remote, SOCKADDR_BYTES};
 use crate::io::wake::{Sleeper, Waker};
 use crate::io::{IoCounters, PortId, is_exhausted};
@@ -16,7 +22,7 @@ use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, RawFd};
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 pub(crate) struct Mmsg {
     receive: Box<Messages<BATCH_PACKETS_MAX>>,
@@ -26,6 +32,14 @@ pub(crate) struct Mmsg {
     ready_used: usize,
     send: Box<Messages<BATCH_CAPACITY>>,
     socket: UdpSocket,
+    /// What is asked each time: descriptors of `socket` and of `worker_ports`.
+    sources: Vec<(RawFd, Arrival)>,
+    ports: PortTable,
+    worker_ports: WorkerPorts,
+    /// Where ports are sockets.
+    readiness: Option<Readiness>,
+    /// Counts harvests, so that no source is always the last.
+    turn: usize,
     sleeper: Sleeper,
     counters: IoCounters,
 }
@@ -34,13 +48,19 @@ impl Mmsg {
     /// Those of a batch, received and local, and the next batch's lying ready.
     pub(crate) const POOL_BUFFERS: usize = BATCH_CAPACITY + BATCH_PACKETS_MAX;
 
-    pub(crate) fn open(socket: UdpSocket) -> io::Result<Mmsg> {
+    pub(crate) fn open(socket: UdpSocket, worker_ports: &WorkerPorts) -> io::Result<Mmsg> {
+        let readiness = if worker_ports.are_sockets() { Some(Readiness::new()?) } else { None };
         Ok(Mmsg {
             receive: Messages::new(),
             ready: [const { Buffer::NONE }; BATCH_PACKETS_MAX],
             ready_used: BATCH_PACKETS_MAX,
             send: Messages::new(),
+            sources: sources(&socket, worker_ports),
             socket,
+            ports: PortTable::new(worker_ports),
+            worker_ports: worker_ports.clone(),
+            readiness,
+            turn: 0,
             sleeper: Sleeper::new()?,
             counters: IoCounters::default(),
         })
@@ -48,25 +68,51 @@ impl Mmsg {
 
     pub(crate) fn harvest(&mut self, batch: &mut PacketBatch, sleep_until: Option<Nanos>) -> Result<(), Fault> {
         self.refill(batch.pool_mut());
-        let mut received = self.receive_now()?;
-        if received == 0
+        self.receive_all(batch)?;
+        if batch.is_empty()
+            && self.ready_used == 0
             && let Some(until) = sleep_until
         {
             self.sleep(until)?;
-            received = self.receive_now()?;
+            self.receive_all(batch)?;
         }
-        self.hand_over(received, batch);
         batch.set_now(Nanos::now());
         Ok(())
     }
 
     pub(crate) fn submit(&mut self, batch: &mut PacketBatch) {
-        let count = self.lay_out(batch);
-        self.send_now(count);
+        let mut next = 0;
+        while let Some(first) = (next..batch.len()).find(|i| batch.packet(*i).disposition == Disposition::Send) {
+            next = first + 1;
+            self.send_group(first, batch);
+        }
         for i in 0..batch.len() {
             let buffer = batch.take_buffer(i);
             batch.pool_mut().give(buffer);
         }
+    }
+
+    pub(crate) fn open_port(&mut self, port: &PortSpec) -> Result<PortId, PortRefused> {
+        let id = self.ports.open(port)?;
+        if let (Some(readiness), Some(socket)) = (&self.readiness, &port.socket)
+            && readiness.watch(socket, id).is_err()
+        {
+            self.ports.close(id);
+            self.ports.free(id);
+            return Err(PortRefused::Exhausted);
+        }
+        Ok(id)
+    }
+
+    pub(crate) fn close_port(&mut self, id: PortId) {
+        if !self.ports.is_open(id) {
+            return;
+        }
+        if let (Some(readiness), Some(socket)) = (&self.readiness, self.ports.socket(id)) {
+            readiness.forget(socket);
+        }
+        self.ports.close(id);
+        self.ports.free(id);
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -87,33 +133,72 @@ impl Mmsg {
         for i in 0..self.ready_used {
             // The pool is sized for it: nothing but this and the batch, which is empty now, holds buffers.
             let buffer = pool.take().expect("every buffer is back after submit");
-            self.receive.point(i, pool.bytes_mut(&buffer).as_mut_ptr(), PACKET_BYTES_MAX, SOCKADDR_BYTES as u32);
+            self.receive.point(i, pool.start(&buffer, 0), PACKET_BYTES_MAX, SOCKADDR_BYTES as u32);
+            self.receive.take_control(i);
             self.ready[i] = buffer;
         }
         self.ready_used = 0;
     }
 
-    fn receive_now(&mut self) -> Result<usize, Fault> {
-        self.counters.enters += 1;
-        match self.receive.receive(self.socket.as_raw_fd()) {
-            Ok(count) => Ok(count),
-            Err(error) if is_transient(&error) => Ok(0),
-            Err(source) => Err(Fault::System { call: "recvmmsg", source }),
+    /// Asks each source for as much as the batch has room for.
+    fn receive_all(&mut self, batch: &mut PacketBatch) -> Result<(), Fault> {
+        let sources = self.sources.len() + usize::from(self.readiness.is_some());
+        self.turn = (self.turn + 1) % sources;
+        for source in (self.turn..sources).chain(0..self.turn) {
+            match self.sources.get(source).copied() {
+                Some((fd, arrival)) => self.receive_from(fd, arrival, batch)?,
+                None => self.receive_from_ready_ports(batch)?,
+            }
         }
+        Ok(())
     }
 
-    fn hand_over(&mut self, received: usize, batch: &mut PacketBatch) {
-        for i in 0..received {
+    fn receive_from_ready_ports(&mut self, batch: &mut PacketBatch) -> Result<(), Fault> {
+        let room = BATCH_PACKETS_MAX - self.ready_used;
+        let Some(readiness) = self.readiness.as_mut().filter(|_| room > 0) else { return Ok(()) };
+        self.counters.enters += 1;
+        let count = readiness.look(room).map_err(|source| Fault::System { call: "epoll_wait", source })?;
+        for i in 0..count {
+            let port = self.readiness.as_ref().map_or(PortId::SHARED, |readiness| readiness.ready(i));
+            if let Some(fd) = self.ports.socket(port).map(AsRawFd::as_raw_fd) {
+                self.receive_from(fd, Arrival::At(port), batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_from(&mut self, fd: RawFd, arrival: Arrival, batch: &mut PacketBatch) -> Result<(), Fault> {
+        if self.ready_used == BATCH_PACKETS_MAX {
+            return Ok(());
+        }
+        self.counters.enters += 1;
+        match self.receive.receive(fd, self.ready_used..BATCH_PACKETS_MAX) {
+            Ok(count) => self.hand_over(count, arrival, batch),
+            Err(error) if is_transient(&error) => {}
+            Err(source) => return Err(Fault::System { call: "recvmmsg", source }),
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, received: usize, arrival: Arrival, batch: &mut PacketBatch) {
+        for i in self.ready_used..self.ready_used + received {
             let buffer = std::mem::replace(&mut self.ready[i], Buffer::NONE);
             let (bytes, truncated) = self.receive.received(i);
-            match Remote::decode(&self.receive.names[i]) {
-                Some(remote) => batch.push_received(buffer, remote, PortId::SHARED, bytes, truncated),
+            let port = match arrival {
+                Arrival::At(port) => Some(port),
+                Arrival::Steered => {
+                    original_destination(&self.receive.controls[i]).and_then(|local| self.ports.at(&local))
+                }
+            };
+            match Remote::decode(&self.receive.names[i]).zip(port) {
+                Some((remote, port)) => batch.push_received(buffer, remote, port, bytes, truncated),
                 None => batch.pool_mut().give(buffer),
             }
             self.counters.bytes_received += bytes as u64;
+            self.counters.port_unknown += u64::from(port.is_none());
         }
         self.counters.packets_received += received as u64;
-        self.ready_used = received;
+        self.ready_used += received;
     }
 
     fn sleep(&mut self, until: Nanos) -> Result<(), Fault> {
@@ -121,45 +206,81 @@ impl Mmsg {
             return Ok(());
         }
         self.counters.enters += 1;
-        let readable = wait_readable([self.socket.as_raw_fd(), self.sleeper.eventfd()], until);
+        let mut polled = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; POLLED_MAX];
+        for (polled, fd) in polled.iter_mut().zip(self.polled_fds()) {
+            polled.fd = fd;
+        }
+        let waited = wait_readable(&mut polled, until);
         self.sleeper.rise();
-        let [_, rung] = readable.map_err(|source| Fault::System { call: "ppoll", source })?;
-        if rung {
+        waited.map_err(|source| Fault::System { call: "ppoll", source })?;
+        if polled[0].revents != 0 {
             self.sleeper.drain();
         }
         Ok(())
     }
 
-    /// Points the send messages at the packets marked `Send`; says how many.
-    fn lay_out(&mut self, batch: &mut PacketBatch) -> usize {
-        let mut count = 0;
-        for i in 0..batch.len() {
-            let packet = batch.packet(i);
-            if packet.disposition == Disposition::Send {
-                let bytes = packet.len();
-                let name_bytes = packet.remote.encode(&mut self.send.names[count]);
-                self.send.point(count, batch.buffer_mut(i).as_mut_ptr(), bytes, name_bytes);
-                count += 1;
-            }
-        }
-        count
+    /// The eventfd first.
+    fn polled_fds(&self) -> impl Iterator<Item = RawFd> {
+        let sources = self.sources.iter().map(|(fd, _)| *fd);
+        std::iter::once(self.sleeper.eventfd()).chain(sources).chain(self.readiness.iter().map(Readiness::fd))
     }
 
-    /// Sends the first `count` messages. One that the kernel refuses is counted and the next one tried; once the
+    /// Sends packet `first` and all later ones that leave by the same socket, in order, and marks them taken.
+    fn send_group(&mut self, first: usize, batch: &mut PacketBatch) {
+        let exit = self.ports.exit_from(batch.packet(first).port);
+        let mut group = Group::default();
+        for i in first..batch.len() {
+            let packet = batch.packet_mut(i);
+            if packet.disposition == Disposition::Send && self.ports.exit_from(packet.port) == exit {
+                packet.disposition = Disposition::Taken;
+                self.lay_out(i, batch, &mut group);
+            }
+        }
+        if let Some(fd) = exit.and_then(|exit| self.fd_of(exit)) {
+            self.send_now(fd, &group);
+        }
+    }
+
+    fn fd_of(&self, exit: Exit) -> Option<RawFd> {
+        match exit {
+            Exit::Socket(PortId::SHARED) => Some(self.socket.as_raw_fd()),
+            Exit::Socket(port) => self.ports.socket(port).map(AsRawFd::as_raw_fd),
+            Exit::Raw(index) => self.worker_ports.steered.as_ref().map(|steered| steered.senders[index].as_raw_fd()),
+        }
+    }
+
+    /// Points the group's next message at a packet, unless nothing can go from its port to its receiver.
+    fn lay_out(&mut self, i: usize, batch: &mut PacketBatch, group: &mut Group) {
+        let (remote, port, bytes) = (batch.packet(i).remote, batch.packet(i).port, batch.packet(i).len());
+        let (headroom, payload) = batch.headroom_mut(i);
+        let room = headroom.last_chunk_mut().expect("the headroom is longer than headers");
+        let name = &mut self.send.names[group.messages];
+        let Some(departure) = self.ports.depart(port, &remote, &payload[..bytes], name, room) else {
+            self.counters.send_failed += 1;
+            return;
+        };
+        let bytes = departure.headers_bytes + bytes;
+        self.send.point(group.messages, batch.start(i, departure.headers_bytes), bytes, departure.name_bytes);
+        group.messages += 1;
+        group.headers_bytes = departure.headers_bytes;
+    }
+
+    /// Sends the messages. One that the kernel refuses is counted and the next one tried; once the
     /// socket's queue is full the rest is counted and given up, because late voice is worth less than none.
-    fn send_now(&mut self, count: usize) {
+    fn send_now(&mut self, fd: RawFd, group: &Group) {
         let mut next = 0;
-        while next < count {
+        while next < group.messages {
             self.counters.enters += 1;
-            match self.send.send(self.socket.as_raw_fd(), next..count) {
+            match self.send.send(fd, next..group.messages) {
                 Ok(sent) => {
                     self.counters.packets_sent += sent as u64;
-                    self.counters.bytes_sent += self.send.bytes(next..next + sent);
+                    self.counters.bytes_sent +=
+                        self.send.bytes(next..next + sent) - (sent * group.headers_bytes) as u64;
                     next += sent;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_exhausted(&error) => {
-                    self.counters.send_exhausted += (count - next) as u64;
+                    self.counters.send_exhausted += (group.messages - next) as u64;
                     return;
                 }
                 Err(_) => {
@@ -171,23 +292,47 @@ impl Mmsg {
     }
 }
 
+/// What the messages of one source have in common.
+#[derive(Clone, Copy)]
+enum Arrival {
+    /// They came to this port.
+    At(PortId),
+    /// Each says where it came to.
+    Steered,
+}
+
+/// Messages that leave by one socket, and so have headers of one length.
+#[derive(Default)]
+struct Group {
+    messages: usize,
+    headers_bytes: usize,
+}
+
+/// The eventfd, the shared socket, one of each family that ports are steered to, or an epoll instance.
+const POLLED_MAX: usize = 4;
+
+fn sources(shared: &UdpSocket, ports: &WorkerPorts) -> Vec<(RawFd, Arrival)> {
+    let receivers = ports.steered.iter().flat_map(|steered| &steered.receivers);
+    let steered = receivers.map(|socket| (socket.as_raw_fd(), Arrival::Steered));
+    std::iter::once((shared.as_raw_fd(), Arrival::At(PortId::SHARED))).chain(steered).collect()
+}
+
 /// Nothing is there, or nothing was told that concerns us.
 fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, Interrupted, WouldBlock};
     matches!(error.kind(), WouldBlock | Interrupted | ConnectionRefused) || error.raw_os_error() == Some(libc::ENOMEM)
 }
 
-/// Returns when one of the descriptors is readable, at `until`, or early by a signal; says which are.
-fn wait_readable(fds: [RawFd; 2], until: Nanos) -> io::Result<[bool; 2]> {
-    let mut polled = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+/// Returns when one of the descriptors is readable, at `until`, or early by a signal. Negative ones are not asked.
+fn wait_readable(polled: &mut [libc::pollfd], until: Nanos) -> io::Result<()> {
     let remaining = until.timespec_from(Nanos::now());
     // SAFETY: `polled` and `remaining` outlive the call, and the count is that of `polled`; no signal mask is given.
     let result = unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, &remaining, ptr::null()) };
     if result < 0 {
         let error = io::Error::last_os_error();
-        return if error.kind() == io::ErrorKind::Interrupted { Ok([false; 2]) } else { Err(error) };
+        return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
     }
-    Ok(polled.map(|fd| fd.revents != 0))
+    Ok(())
 }
 
 /// `N` messages in the kernel's form. Always boxed, so the pointers from `headers` to the other arrays stay valid.
@@ -195,6 +340,8 @@ struct Messages<const N: usize> {
     headers: [libc::mmsghdr; N],
     iovecs: [libc::iovec; N],
     names: [[u8; SOCKADDR_BYTES]; N],
+    /// Received messages only.
+    controls: [[u8; CONTROL_BYTES]; N],
 }
 
 impl<const N: usize> Messages<N> {
@@ -205,12 +352,13 @@ impl<const N: usize> Messages<N> {
             headers: [header; N],
             iovecs: [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; N],
             names: [[0; SOCKADDR_BYTES]; N],
+            controls: [[0; CONTROL_BYTES]; N],
         })
     }
 
     /// Makes message `i` one of `bytes` bytes at `packet`, with `name_bytes` of `names[i]`.
-    fn point(&mut self, i: usize, packet: *mut u8, bytes: usize, name_bytes: u32) {
-        self.iovecs[i] = libc::iovec { iov_base: packet.cast(), iov_len: bytes };
+    fn point(&mut self, i: usize, packet: NonNull<u8>, bytes: usize, name_bytes: u32) {
+        self.iovecs[i] = libc::iovec { iov_base: packet.as_ptr().cast(), iov_len: bytes };
         let header = &mut self.headers[i].msg_hdr;
         header.msg_iov = &raw mut self.iovecs[i];
         header.msg_iovlen = 1;
@@ -218,11 +366,19 @@ impl<const N: usize> Messages<N> {
         header.msg_namelen = name_bytes;
     }
 
-    fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
-        let headers = self.headers.as_mut_ptr();
-        // SAFETY: all N headers were pointed at `iovecs` and `names` of this box and at PACKET_BYTES_MAX bytes of a pool
-        // buffer each, which `Mmsg::ready` holds the right to; the mapping lives as long as the caller's batch.
-        let count = unsafe { libc::recvmmsg(socket, headers, N as libc::c_uint, libc::MSG_DONTWAIT, ptr::null_mut()) };
+    /// Lets message `i` take control messages, which those that are sent do not have.
+    fn take_control(&mut self, i: usize) {
+        let header = &mut self.headers[i].msg_hdr;
+        header.msg_control = (&raw mut self.controls[i]).cast();
+        header.msg_controllen = CONTROL_BYTES;
+    }
+
+    fn receive(&mut self, socket: RawFd, range: std::ops::Range<usize>) -> io::Result<usize> {
+        let headers = &mut self.headers[range];
+        let (first, count) = (headers.as_mut_ptr(), headers.len() as libc::c_uint);
+        // SAFETY: these headers were pointed at `iovecs`, `names` and `controls` of this box and at PACKET_BYTES_MAX bytes of
+        // a pool buffer each, which `Mmsg::ready` holds the right to; the mapping lives as long as the caller's batch.
+        let count = unsafe { libc::recvmmsg(socket, first, count, libc::MSG_DONTWAIT, ptr::null_mut()) };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 

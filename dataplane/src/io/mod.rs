@@ -19,12 +19,18 @@
 
 mod buffer_ring;
 mod fault;
+mod headers;
 mod mmsg;
+mod port_table;
+#[cfg(test)]
+mod port_tests;
 pub mod ports;
 pub mod probe;
+mod readiness;
 mod remote;
 pub mod sim;
 pub mod socket;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod uring;
@@ -105,22 +111,20 @@ enum Backend {
 pub fn open(config: &IoConfig) -> Result<Opened, Fault> {
     let socket = socket::bind(config.addr)?;
     if config.backend == BackendChoice::Mmsg {
-        return open_mmsg(socket, config.huge_pages, "asked for");
+        return open_mmsg(socket, config, "asked for");
     }
-    match open_uring(&socket, receive_buffers(config.legs_max), config.huge_pages)? {
+    match open_uring(&socket, receive_buffers(config.legs_max), config)? {
         Ok(opened) => Ok(opened),
-        Err(refusal) if config.backend == BackendChoice::Auto => {
-            open_mmsg(socket, config.huge_pages, &refusal.explain())
-        }
+        Err(refusal) if config.backend == BackendChoice::Auto => open_mmsg(socket, config, &refusal.explain()),
         Err(refusal) => Err(Fault::UringUnavailable { reason: refusal.explain() }),
     }
 }
 
 /// The inner error is the host's refusal of io_uring, beside which all is well.
-fn open_uring(socket: &UdpSocket, receive_buffers: usize, huge_pages: bool) -> Result<Result<Opened, Refusal>, Fault> {
+fn open_uring(socket: &UdpSocket, receive_buffers: usize, config: &IoConfig) -> Result<Result<Opened, Refusal>, Fault> {
     let local_addr = local_addr(socket)?;
-    let mut pool = map_pool(Uring::pool_buffers(receive_buffers), huge_pages)?;
-    Ok(Uring::open(socket, receive_buffers, &mut pool).map(|uring| Opened {
+    let mut pool = map_pool(Uring::pool_buffers(receive_buffers), config.huge_pages)?;
+    Ok(Uring::open(socket, &config.ports, receive_buffers, &mut pool).map(|uring| Opened {
         io: Io { backend: Backend::Uring(Box::new(uring)), local_addr },
         batch: PacketBatch::new(pool),
         kind: BackendKind::Uring,
@@ -128,10 +132,10 @@ fn open_uring(socket: &UdpSocket, receive_buffers: usize, huge_pages: bool) -> R
     }))
 }
 
-fn open_mmsg(socket: UdpSocket, huge_pages: bool, reason: &str) -> Result<Opened, Fault> {
+fn open_mmsg(socket: UdpSocket, config: &IoConfig, reason: &str) -> Result<Opened, Fault> {
     let local_addr = local_addr(&socket)?;
-    let pool = map_pool(Mmsg::POOL_BUFFERS, huge_pages)?;
-    let mmsg = Mmsg::open(socket).map_err(|source| Fault::System { call: "eventfd", source })?;
+    let pool = map_pool(Mmsg::POOL_BUFFERS, config.huge_pages)?;
+    let mmsg = Mmsg::open(socket, &config.ports).map_err(|source| Fault::System { call: "eventfd", source })?;
     Ok(Opened {
         io: Io { backend: Backend::Mmsg(Box::new(mmsg)), local_addr },
         batch: PacketBatch::new(pool),
@@ -188,7 +192,8 @@ impl Io {
     /// numbers that are given out again some time after [`Io::close_port`].
     pub fn open_port(&mut self, port: &PortSpec) -> Result<PortId, PortRefused> {
         match &mut self.backend {
-            Backend::Uring(_) | Backend::Mmsg(_) => Err(PortRefused::Exhausted),
+            Backend::Uring(uring) => uring.open_port(port),
+            Backend::Mmsg(mmsg) => mmsg.open_port(port),
             Backend::Sim(sim) => Ok(sim.open_port(port)),
         }
     }
@@ -197,7 +202,8 @@ impl Io {
     /// fails.
     pub fn close_port(&mut self, port: PortId) {
         match &mut self.backend {
-            Backend::Uring(_) | Backend::Mmsg(_) => {}
+            Backend::Uring(uring) => uring.close_port(port),
+            Backend::Mmsg(mmsg) => mmsg.close_port(port),
             Backend::Sim(sim) => sim.close_port(port),
         }
     }

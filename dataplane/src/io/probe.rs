@@ -59,7 +59,7 @@ pub(crate) fn uring_offer() -> String {
 }
 
 /// Major and minor version of the running kernel.
-fn kernel() -> String {
+pub(crate) fn kernel() -> String {
     let release = read_line("/proc/sys/kernel/osrelease");
     release.split(['.', '-']).take(2).collect::<Vec<_>>().join(".")
 }

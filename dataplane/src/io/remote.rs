@@ -35,6 +35,11 @@ const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 impl Remote {
     pub const UNSPECIFIED: Remote = Remote { ip: [0; 16], scope_id: 0, port: 0 };
 
+    /// Of an address without a scope; IPv4 addresses mapped.
+    pub(crate) fn new(ip: [u8; 16], port: u16) -> Remote {
+        Remote { ip, scope_id: 0, port }
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -43,7 +48,17 @@ impl Remote {
         Ipv6Addr::from(self.ip).to_canonical()
     }
 
-    fn is_ipv4(&self) -> bool {
+    /// The IPv6 address, or the IPv4 address mapped into one: then the last four bytes are it.
+    pub(crate) fn octets(&self) -> &[u8; 16] {
+        &self.ip
+    }
+
+    /// The same host, with no port: how raw sockets want it.
+    pub(crate) fn without_port(&self) -> Remote {
+        Remote { port: 0, ..*self }
+    }
+
+    pub(crate) fn is_ipv4(&self) -> bool {
         self.ip[..12] == MAPPED_PREFIX
     }
 

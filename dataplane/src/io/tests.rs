@@ -46,14 +46,14 @@ fn open_on(addr: &str, backend: BackendChoice) -> Opened {
 }
 
 /// A socket of the test, which fails instead of waiting for ever.
-fn peer(addr: &str) -> UdpSocket {
+pub(super) fn peer(addr: &str) -> UdpSocket {
     let socket = UdpSocket::bind(addr).expect("binds");
     socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
     socket
 }
 
 /// Turns until something arrived.
-fn harvest_some(opened: &mut Opened) {
+pub(super) fn harvest_some(opened: &mut Opened) {
     let deadline = Nanos::now().saturating_add_ns(10_000_000_000);
     while opened.batch.is_empty() {
         opened.io.harvest(&mut opened.batch, Some(deadline)).expect("harvests");
@@ -62,12 +62,12 @@ fn harvest_some(opened: &mut Opened) {
 }
 
 /// Submits, and turns once more so that every backend has given it to the kernel and heard the result.
-fn submit_and_settle(opened: &mut Opened) {
+pub(super) fn submit_and_settle(opened: &mut Opened) {
     opened.io.submit(&mut opened.batch);
     opened.io.harvest(&mut opened.batch, None).expect("harvests");
 }
 
-fn mark_all(batch: &mut PacketBatch, disposition: Disposition) {
+pub(super) fn mark_all(batch: &mut PacketBatch, disposition: Disposition) {
     batch.packets_mut().iter_mut().for_each(|packet| packet.disposition = disposition);
 }
 
@@ -96,7 +96,7 @@ fn with_reflector(addr: &'static str, backend: BackendChoice, test: impl FnOnce(
 }
 
 /// Datagram `n`: its number, then bytes and a length that follow from it.
-fn datagram(n: u32) -> Vec<u8> {
+pub(super) fn datagram(n: u32) -> Vec<u8> {
     let len = 4 + n as usize * 7 % (PACKET_BYTES_MAX - 3);
     n.to_le_bytes().into_iter().chain((0..).map(|i: u32| (n ^ i) as u8)).take(len).collect()
 }
@@ -152,8 +152,11 @@ fn every_buffer_comes_home_after_a_storm(backend: BackendChoice) {
 
 #[test]
 fn receive_that_ran_out_of_buffers_is_armed_again_and_loses_nothing() {
-    let socket = socket::bind(V4.parse().expect("an address")).expect("binds");
-    let mut opened = open_uring(&socket, 16, false).expect("maps").unwrap_or_else(|r| panic!("{}", r.explain()));
+    let addr = V4.parse().expect("an address");
+    let config =
+        IoConfig { addr, backend: BackendChoice::Uring, legs_max: 1, huge_pages: false, ports: WorkerPorts::default() };
+    let socket = socket::bind(addr).expect("binds");
+    let mut opened = open_uring(&socket, 16, &config).expect("maps").unwrap_or_else(|r| panic!("{}", r.explain()));
     weather_a_storm(&mut opened);
     assert!(opened.io.counters().receive_rearmed > 100, "the storm must outrun 16 buffers");
 }
@@ -367,7 +370,7 @@ fn batch_of_another_io_is_our_bug() {
 #[test]
 fn where_io_uring_is_forbidden_auto_takes_mmsg_and_says_why() {
     let body = || {
-        forbid_io_uring_to_this_thread();
+        forbid_to_this_thread(libc::SYS_io_uring_setup);
         let opened = open_on(V4, BackendChoice::Auto);
         assert_eq!(opened.kind, BackendKind::Mmsg);
         assert!(opened.reason.starts_with("io_uring is forbidden here"), "{}", opened.reason);
@@ -385,13 +388,13 @@ fn where_io_uring_is_forbidden_auto_takes_mmsg_and_says_why() {
     thread::spawn(body).join().expect("the thread ends well");
 }
 
-/// What container runtimes do to a process: `io_uring_setup` fails with EPERM.
-fn forbid_io_uring_to_this_thread() {
+/// What container runtimes do to a process: a system call fails with EPERM.
+pub(super) fn forbid_to_this_thread(call: libc::c_long) {
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut program = [
         instruction((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0, 0, 0), // the number of the system call
-        instruction((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, 0, 1, libc::SYS_io_uring_setup as u32),
+        instruction((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, 0, 1, call as u32),
         instruction(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];

@@ -1,6 +1,6 @@
 //! The backend of io_uring: one ring, one system call a turn.
 //!
-//! Input: a bound UDP socket. Output: see [`crate::io`]. Owns the ring, the buffer ring and the socket.
+//! Input: a bound UDP socket, and ports. Output: see [`crate::io`]. Owns the ring, the buffer ring and the socket.
 //!
 //! ```text
 //!                       harvest: io_uring_enter(submit what is queued, run what completed)
@@ -20,15 +20,23 @@
 //! soon as the enter that took the entry returns, and a completion says failures only. Without `MSG_DONTWAIT` a full
 //! socket queue would keep the buffer for an unknown time, and only completions of successes could tell.
 //!
+//! **Ports.** Each socket we receive on is a *source* with a multishot receive of its own: 0 is the shared one. Where ports are
+//! steered, 1 and 2 are the sockets they are steered to, and a control message says to which port. Where ports are
+//! sockets, the source is the port's id. All use one form of message, so payloads lie at one place.
+//!
 //! **Sleep** is an enter that waits for one completion: a packet, or the poll of the eventfd, or the time-out.
 
 use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
 use crate::buffers::{Buffer, BufferPool, HEADROOM_BYTES, PoolMemory};
 use crate::io::buffer_ring::BufferRing;
 use crate::io::fault::Fault;
+use crate::io::headers::HEADERS_BYTES_MAX;
 use crate::io::is_exhausted;
+use crate::io::port_table::{CONTROL_BYTES, Exit, PortTable, original_destination};
+use crate::io::ports::{PortRefused, PortSpec, WorkerPorts};
 use crate::io::probe::Refusal;
 use crate::io::remote::{Remote, SOCKADDR_BYTES};
+use crate::io::sources::{EVENTFD, FIRST_SOURCE, SHARED, SourceState, Sources};
 use crate::io::wake::{Sleeper, Waker};
 use crate::io::{IoCounters, PortId};
 use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
@@ -37,7 +45,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
 /// Two full batches of sends: a turn may submit twice.
@@ -49,18 +57,18 @@ const OTHER_COMPLETIONS_MAX: usize = 2 * SUBMISSIONS_MAX;
 /// Buffers beside those of the ring: a full queue of sends, and a batch of local packets.
 const SPARE_BUFFERS: usize = SUBMISSIONS_MAX + BATCH_CAPACITY;
 
-/// Direct descriptors: the socket and the eventfd under the indices they are registered at.
-const SOCKET: Fixed = Fixed(0);
-const EVENTFD: Fixed = Fixed(1);
 const BUFFER_GROUP: u16 = 0;
 
-/// What a completion is about: the upper half of its `user_data`. The lower half of a send is its length.
+/// What a completion is about: the upper half of its `user_data`. The lower half of a receive is its source, that of a
+/// send its length.
 const RECEIVE: u64 = 1 << 32;
 const WAKE: u64 = 2 << 32;
 const SEND: u64 = 3 << 32;
+const CANCEL: u64 = 4 << 32;
 const KIND_MASK: u64 = !0 << 32;
 
-/// What the kernel writes before the payload: this struct, then a name of the length we asked for.
+/// What the kernel writes before the payload: four numbers, then a name and control messages, in room of the lengths that
+/// we asked for.
 #[repr(C)]
 struct ReceiveHeader {
     name_bytes: u32,
@@ -68,11 +76,14 @@ struct ReceiveHeader {
     payload_bytes: u32,
     flags: u32,
     name: [u8; RECEIVE_NAME_BYTES],
+    control: [u8; CONTROL_BYTES],
 }
 
 /// Longer than any address, so that the payload begins where the headroom ends.
-const RECEIVE_NAME_BYTES: usize = HEADROOM_BYTES - 16;
+const RECEIVE_NAME_BYTES: usize = HEADROOM_BYTES - CONTROL_BYTES - 16;
 
+// A packet that is sent has its address at the start of the headroom, and headers at its end.
+const _: () = assert!(SOCKADDR_BYTES + HEADERS_BYTES_MAX <= HEADROOM_BYTES);
 const _: () = assert!(size_of::<ReceiveHeader>() == HEADROOM_BYTES && RECEIVE_NAME_BYTES >= SOCKADDR_BYTES);
 
 pub(crate) struct Uring {
@@ -80,7 +91,10 @@ pub(crate) struct Uring {
     buffers: BufferRing,
     /// One for each entry in the submission queue, oldest first.
     queued: VecDeque<Queued>,
-    receive_armed: bool,
+    sources: Sources,
+    ports: PortTable,
+    /// The ports' sockets are registered, and this keeps them.
+    worker_ports: WorkerPorts,
     wake_armed: bool,
     /// Failed sends that `packets_sent` and `bytes_sent` counted already; taken off the next ones, so that neither falls.
     sent_too_many: u64,
@@ -102,7 +116,12 @@ struct Queued {
 
 impl Uring {
     /// Opens a ring for the socket, with `receive_buffers` (a power of two) of the pool's buffers in its buffer ring.
-    pub(crate) fn open(socket: &UdpSocket, receive_buffers: usize, pool: &mut BufferPool) -> Result<Uring, Refusal> {
+    pub(crate) fn open(
+        socket: &UdpSocket,
+        worker_ports: &WorkerPorts,
+        receive_buffers: usize,
+        pool: &mut BufferPool,
+    ) -> Result<Uring, Refusal> {
         let sleeper = Sleeper::new().map_err(Refusal::at("eventfd"))?;
         let socket = socket.try_clone().map_err(Refusal::at("dup"))?;
         let ring = IoUring::builder()
@@ -112,7 +131,8 @@ impl Uring {
             .setup_cqsize((receive_buffers + OTHER_COMPLETIONS_MAX).next_power_of_two() as u32)
             .build(SUBMISSIONS_MAX as u32)
             .map_err(Refusal::at("io_uring_setup"))?;
-        let descriptors = [socket.as_raw_fd(), sleeper.eventfd()];
+        let sources = Sources::new(worker_ports);
+        let descriptors = sources.descriptors(socket.as_raw_fd(), sleeper.eventfd(), worker_ports);
         ring.submitter().register_files(&descriptors).map_err(Refusal::at("registering descriptors"))?;
         let buffers = BufferRing::new(receive_buffers, pool).map_err(Refusal::at("mmap"))?;
         // SAFETY: address and length are those of the buffer ring's mapping, and what its entries point at is in the
@@ -123,7 +143,9 @@ impl Uring {
             ring,
             buffers,
             queued: VecDeque::with_capacity(SUBMISSIONS_MAX),
-            receive_armed: false,
+            sources,
+            ports: PortTable::new(worker_ports),
+            worker_ports: worker_ports.clone(),
             wake_armed: false,
             sent_too_many: 0,
             sent_too_many_bytes: 0,
@@ -157,11 +179,11 @@ impl Uring {
         self.make_room(batch.len(), batch.pool_mut());
         for i in 0..batch.len() {
             let packet = batch.packet(i);
-            let (remote, bytes) = (packet.remote, packet.len());
+            let (remote, port, bytes) = (packet.remote, packet.port, packet.len());
             let send = packet.disposition == Disposition::Send;
             let buffer = batch.take_buffer(i);
             if send {
-                self.queue_send(buffer, &remote, bytes, batch.pool_mut());
+                self.queue_send(buffer, port, &remote, bytes, batch.pool_mut());
             } else {
                 self.buffers.put_or_pool(buffer, batch.pool_mut());
             }
@@ -182,16 +204,90 @@ impl Uring {
         self.buffers.held()
     }
 
-    /// Queues the two standing requests if they are not standing.
+    pub(crate) fn open_port(&mut self, port: &PortSpec) -> Result<PortId, PortRefused> {
+        let id = self.ports.open(port)?;
+        if let Some(socket) = &port.socket {
+            if self.register(id, socket.as_raw_fd()).is_err() {
+                self.ports.close(id);
+                self.ports.free(id);
+                return Err(PortRefused::Exhausted);
+            }
+            self.sources.rest(id.0);
+        }
+        Ok(id)
+    }
+
+    /// The id of a port that is a socket is free when its receive has ended: what completed before belongs to nobody.
+    pub(crate) fn close_port(&mut self, id: PortId) {
+        if !self.ports.is_open(id) {
+            return;
+        }
+        self.ports.close(id);
+        if self.worker_ports.are_sockets() {
+            self.sources.close(id.0);
+        } else {
+            self.ports.free(id);
+        }
+    }
+
+    /// Puts a port's socket at its place among the direct descriptors, or -1 there.
+    fn register(&self, id: PortId, fd: RawFd) -> io::Result<usize> {
+        self.ring.submitter().register_files_update(FIRST_SOURCE + id.0, &[fd])
+    }
+
+    /// Queues the standing requests that are not standing, and ends those of closed ports, as far as there is room.
     fn arm(&mut self) {
-        if !self.receive_armed && self.buffers.held() > 0 {
-            let receive = opcode::RecvMsgMulti::new(SOCKET, &raw const *self.receive_template, BUFFER_GROUP).build();
-            self.receive_armed = self.push(&receive.user_data(RECEIVE), Buffer::NONE, 0).is_ok();
+        while let Some(source) = self.sources.closing.pop() {
+            if !self.cancel(source) {
+                self.sources.closing.push(source);
+                break;
+            }
+        }
+        while self.buffers.held() > 0
+            && let Some(source) = self.sources.resting.pop()
+        {
+            if !self.arm_source(source) {
+                self.sources.resting.push(source);
+                break;
+            }
         }
         if !self.wake_armed {
             let poll = opcode::PollAdd::new(EVENTFD, libc::POLLIN as u32).multi(true).build();
             self.wake_armed = self.push(&poll.user_data(WAKE), Buffer::NONE, 0).is_ok();
         }
+    }
+
+    /// Whether there was room.
+    fn arm_source(&mut self, source: u32) -> bool {
+        if self.sources.state[source as usize] == SourceState::Closing {
+            self.end(source);
+            return true;
+        }
+        let socket = Fixed(FIRST_SOURCE + source);
+        let receive = opcode::RecvMsgMulti::new(socket, &raw const *self.receive_template, BUFFER_GROUP).build();
+        let pushed = self.push(&receive.user_data(RECEIVE | u64::from(source)), Buffer::NONE, 0).is_ok();
+        if pushed {
+            self.sources.state[source as usize] = SourceState::Armed;
+        }
+        pushed
+    }
+
+    /// Ends a receive. Whether there was room.
+    fn cancel(&mut self, source: u32) -> bool {
+        if self.sources.state[source as usize] != SourceState::Closing {
+            return true;
+        }
+        // It fails if the receive has just ended by itself, which is as good.
+        let cancel = opcode::AsyncCancel::new(RECEIVE | u64::from(source)).build();
+        self.push(&cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(CANCEL), Buffer::NONE, 0).is_ok()
+    }
+
+    /// Of a closed port, no completion comes any more.
+    fn end(&mut self, source: u32) {
+        self.sources.state[source as usize] = SourceState::Absent;
+        // Should it fail, the socket stays until the next one takes its place.
+        let _ = self.register(PortId(source), -1);
+        self.ports.free(PortId(source));
     }
 
     /// Lets the kernel take what is queued if a batch would not fit behind it: somebody submits without harvesting.
@@ -206,16 +302,24 @@ impl Uring {
         }
     }
 
-    /// Queues a packet for the next enter. The address lies in the headroom, where it stays as long as the packet.
-    fn queue_send(&mut self, buffer: Buffer, remote: &Remote, bytes: usize, pool: &mut BufferPool) {
-        let packet = self.memory.packet(buffer.index());
-        let mut name = self.memory.slot(buffer.index()).cast::<[u8; SOCKADDR_BYTES]>();
-        // SAFETY: the headroom is longer than an address and within the mapping; we hold the one right to this slot.
-        let name_bytes = remote.encode(unsafe { name.as_mut() });
-        let send = opcode::Send::new(SOCKET, packet.as_ptr(), bytes as u32)
+    /// Queues a packet for the next enter. Address and headers lie in the headroom, where they stay as long as the packet.
+    fn queue_send(&mut self, buffer: Buffer, port: PortId, remote: &Remote, bytes: usize, pool: &mut BufferPool) {
+        let (headroom, payload) = pool.split_mut(&buffer);
+        let (name, rest) = headroom.split_first_chunk_mut().expect("the headroom is longer than an address");
+        let room = rest.last_chunk_mut().expect("and holds headers beside it");
+        let Some(departure) = self.ports.depart(port, remote, &payload[..bytes], name, room) else {
+            self.counters.send_failed += 1;
+            return self.buffers.put_or_pool(buffer, pool);
+        };
+        let socket = match departure.by {
+            Exit::Socket(port) => Fixed(FIRST_SOURCE + port.0),
+            Exit::Raw(index) => self.sources.sender(index),
+        };
+        let (name, first) = (name.as_ptr(), pool.start(&buffer, departure.headers_bytes));
+        let send = opcode::Send::new(socket, first.as_ptr(), (departure.headers_bytes + bytes) as u32)
             .flags(libc::MSG_DONTWAIT)
-            .dest_addr(name.as_ptr().cast())
-            .dest_addr_len(name_bytes)
+            .dest_addr(name.cast())
+            .dest_addr_len(departure.name_bytes)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(SEND | bytes as u64);
@@ -300,20 +404,18 @@ impl Uring {
             match completion.user_data() & KIND_MASK {
                 RECEIVE => self.receive(&completion, batch)?,
                 WAKE => self.wake_armed = cqueue::more(completion.flags()),
-                _ => self.count_refused(&completion),
+                SEND => self.count_refused(&completion),
+                _ => {}
             }
         }
         Ok(())
     }
 
     fn receive(&mut self, completion: &cqueue::Entry, batch: &mut PacketBatch) -> Result<(), Fault> {
-        if !cqueue::more(completion.flags()) {
-            self.receive_armed = false;
-            self.counters.receive_rearmed += 1;
-        }
+        let source = (completion.user_data() & !KIND_MASK) as u32;
         let buffer = cqueue::buffer_select(completion.flags()).map(|id| self.buffers.taken(id));
         match (usize::try_from(completion.result()), buffer) {
-            (Ok(bytes), Some(buffer)) => self.hand_over(buffer, bytes, batch),
+            (Ok(bytes), Some(buffer)) => self.hand_over(source, buffer, bytes, batch),
             (_, Some(buffer)) => self.buffers.put_or_pool(buffer, batch.pool_mut()),
             // Mostly ENOBUFS. Arming it again is all there is to do, unless it can never work.
             (_, None) if !is_hopeless(-completion.result()) => {}
@@ -322,22 +424,45 @@ impl Uring {
                 return Err(Fault::System { call: "multishot recvmsg", source });
             }
         }
+        if !cqueue::more(completion.flags()) {
+            self.receive_ended(source);
+        }
         Ok(())
     }
 
+    fn receive_ended(&mut self, source: u32) {
+        if self.sources.state[source as usize] == SourceState::Closing {
+            self.end(source);
+        } else {
+            self.sources.rest(source);
+            self.counters.receive_rearmed += 1;
+        }
+    }
+
     /// Makes a packet of a buffer in which the kernel wrote `bytes`, its header included.
-    fn hand_over(&mut self, buffer: Buffer, bytes: usize, batch: &mut PacketBatch) {
+    fn hand_over(&mut self, source: u32, buffer: Buffer, bytes: usize, batch: &mut PacketBatch) {
         // SAFETY: the header fills the headroom of a slot, which is aligned for it and was zeroed or written before;
         // any bytes are a valid header; the kernel gave the slot back, and we hold the one right to it.
         let header = unsafe { self.memory.slot(buffer.index()).cast::<ReceiveHeader>().as_ref() };
         let bytes = bytes.saturating_sub(HEADROOM_BYTES).min(PACKET_BYTES_MAX);
         let truncated = header.flags & libc::MSG_TRUNC as u32 != 0;
-        match header.name.first_chunk().and_then(Remote::decode) {
-            Some(remote) => batch.push_received(buffer, remote, PortId::SHARED, bytes, truncated),
-            None => self.buffers.put_or_pool(buffer, batch.pool_mut()),
-        }
+        let port = self.port_of(source, header);
         self.counters.packets_received += 1;
         self.counters.bytes_received += bytes as u64;
+        self.counters.port_unknown += u64::from(port.is_none());
+        match header.name.first_chunk().and_then(Remote::decode).zip(port) {
+            Some((remote, port)) => batch.push_received(buffer, remote, port, bytes, truncated),
+            None => self.buffers.put_or_pool(buffer, batch.pool_mut()),
+        }
+    }
+
+    /// Where a message of this source came to; nothing if that port is not open any more.
+    fn port_of(&self, source: u32, header: &ReceiveHeader) -> Option<PortId> {
+        match source {
+            SHARED => Some(PortId::SHARED),
+            port if self.worker_ports.are_sockets() => Some(PortId(port)).filter(|port| self.ports.is_open(*port)),
+            _ => original_destination(&header.control).and_then(|local| self.ports.at(&local)),
+        }
     }
 
     /// Only refused sends have completions.
@@ -353,7 +478,7 @@ impl Uring {
 
     fn sleep(&mut self, until: Nanos, batch: &mut PacketBatch) -> Result<(), Fault> {
         // What no longer stands must be armed before a sleep, or nothing would end it: the caller comes again at once.
-        if !self.receive_armed || !self.wake_armed || !self.sleeper.fall_asleep() {
+        if self.sources.wait_to_be_armed() || !self.wake_armed || !self.sleeper.fall_asleep() {
             return Ok(());
         }
         let remaining = until.timespec_from(Nanos::now());
@@ -381,11 +506,12 @@ impl Drop for Uring {
     }
 }
 
-/// The form of received messages: room for an address, none for control messages.
+/// The form of received messages: room for an address and for the one control message that steered ports need.
 fn receive_template() -> libc::msghdr {
     // SAFETY: msghdr is plain data for which zeroes (null pointers, no lengths) are valid.
     let mut template: libc::msghdr = unsafe { std::mem::zeroed() };
     template.msg_namelen = RECEIVE_NAME_BYTES as u32;
+    template.msg_controllen = CONTROL_BYTES;
     template
 }
 

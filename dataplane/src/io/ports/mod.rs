@@ -10,13 +10,24 @@
 //!   worker                             '--> Io::open_port --> PortId --> Io::close_port
 //! ```
 
+mod book;
+mod bound;
+mod bpf;
+mod program;
+mod steering;
+mod worker_ports;
+
+pub use worker_ports::WorkerPorts;
+
 use crate::config::PortsChoice;
 use crate::io::{Fault, socket};
+use book::Book;
 use crosspoint_contract::PortsHello;
-use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use steering::Steering;
+
+pub(crate) use steering::PORTS_PER_ADDRESS;
 use thiserror::Error;
 
 /// What [`Ports::open`] is told.
@@ -61,80 +72,72 @@ pub enum PortRefused {
     Exhausted,
 }
 
-/// What every worker's io needs to know before a port can be opened; the default has none.
-#[derive(Clone, Debug, Default)]
-pub struct WorkerPorts {
-    /// Ports that may be open at once.
-    pub(crate) ports_max: usize,
-}
-
 /// All ports of the process.
 pub struct Ports {
     book: Arc<Book>,
     hello: PortsHello,
 }
 
-/// The right to a port. Drop it after the worker has closed the port.
+/// The right to a port. Drop it after the worker has closed the port, or is lost.
 #[derive(Debug)]
 pub struct ClaimedPort {
     spec: PortSpec,
     book: Arc<Book>,
 }
 
-/// Who has what.
-#[derive(Debug, Default)]
-struct Book {
-    claimed: Mutex<HashSet<SocketAddr>>,
-    binds: bool,
-}
-
 impl Ports {
-    /// Sets up what ports need, once for the process, and says so for each worker.
+    /// Sets up what ports need, once for the process; the second half is for the io of each worker.
     pub fn open(config: &PortsConfig) -> Result<(Ports, Vec<WorkerPorts>), Fault> {
-        let hello = PortsHello { addrs: config.addrs.clone(), steered: false, reason: "a socket for each port".into() };
-        let book = Arc::new(Book { binds: true, ..Book::default() });
-        Ok((Ports { book, hello }, vec![WorkerPorts { ports_max: config.ports_max }; config.workers]))
+        let addrs = &config.addrs;
+        if addrs.is_empty() {
+            let ports =
+                Ports::new(Book::default(), addrs, false, "RTP legs are off: no address is given for them".into());
+            return Ok((ports, vec![WorkerPorts::default(); config.workers]));
+        }
+        addrs.iter().try_for_each(|addr| socket::bind(SocketAddr::new(*addr, 0)).map(drop))?;
+        if config.choice == PortsChoice::Sockets {
+            return Ok(Ports::with_sockets(config, "asked for"));
+        }
+        match Steering::open(addrs, config.workers) {
+            Ok((steering, sockets)) => {
+                let workers = sockets.into_iter().map(|sockets| WorkerPorts::steered(config.ports_max, sockets));
+                let reason = format!("steered: kernel {} reads a table of ports", super::probe::kernel());
+                Ok((Ports::new(Book::steered(steering), addrs, true, reason), workers.collect()))
+            }
+            Err(refusal) if config.choice == PortsChoice::Auto => Ok(Ports::with_sockets(config, &refusal.explain())),
+            Err(refusal) => Err(Fault::SteeringUnavailable { reason: refusal.explain() }),
+        }
+    }
+
+    fn with_sockets(config: &PortsConfig, reason: &str) -> (Ports, Vec<WorkerPorts>) {
+        let descriptors = book::descriptors_for_ports();
+        let reason = format!("sockets: {reason}; at most {descriptors} ports");
+        let ports = Ports::new(Book::sockets(descriptors), &config.addrs, false, reason);
+        let ports_max = config.ports_max.min(descriptors);
+        (ports, vec![WorkerPorts { ports_max, steered: None }; config.workers])
+    }
+
+    fn new(book: Book, addrs: &[IpAddr], steered: bool, reason: String) -> Ports {
+        Ports { book: Arc::new(book), hello: PortsHello { addrs: addrs.to_vec(), steered, reason } }
     }
 
     /// For tests over a simulated network: a book and nothing else.
     pub fn simulated(addrs: &[IpAddr]) -> Ports {
-        let hello = PortsHello { addrs: addrs.to_vec(), steered: true, reason: "sim: a test".into() };
-        Ports { book: Arc::default(), hello }
+        Ports::new(Book::simulated(), addrs, true, "sim: a test".into())
     }
 
     pub fn hello(&self) -> &PortsHello {
         &self.hello
     }
 
-    /// Takes a port for a leg of `worker`, whose packets shall carry `tos`. From now on nobody else can claim it.
+    /// Takes a port for a leg of `worker`, whose packets shall carry `tos`. From now on nobody else can claim it, and
+    /// where ports are steered, what arrives waits for the worker.
     pub fn claim(&self, worker: usize, addr: SocketAddr, tos: u8) -> Result<ClaimedPort, PortRefused> {
-        let _ = worker;
         if !self.hello.addrs.contains(&addr.ip()) || addr.port() == 0 {
             return Err(PortRefused::NoSuchAddress);
         }
-        if !self.book.lock().insert(addr) {
-            return Err(PortRefused::Taken);
-        }
-        let mut claimed = ClaimedPort { spec: PortSpec { addr, tos, socket: None }, book: self.book.clone() };
-        if self.book.binds {
-            claimed.spec.socket = Some(Arc::new(bind(addr)?));
-        }
-        Ok(claimed)
-    }
-}
-
-fn bind(addr: SocketAddr) -> Result<UdpSocket, PortRefused> {
-    socket::bind(addr).map_err(|fault| match fault {
-        Fault::AddressNotHere { .. } => PortRefused::NoSuchAddress,
-        Fault::PortInUse { .. } | Fault::PortForbidden { .. } => PortRefused::Taken,
-        Fault::Bind { source, .. } if source.kind() == ErrorKind::PermissionDenied => PortRefused::Taken,
-        _ => PortRefused::Exhausted,
-    })
-}
-
-impl Book {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<SocketAddr>> {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+        let socket = self.book.enter(worker, addr, tos)?;
+        Ok(ClaimedPort { spec: PortSpec { addr, tos, socket }, book: self.book.clone() })
     }
 }
 
@@ -151,6 +154,6 @@ impl ClaimedPort {
 
 impl Drop for ClaimedPort {
     fn drop(&mut self) {
-        self.book.lock().remove(&self.spec.addr);
+        self.book.strike(self.spec.addr);
     }
 }
