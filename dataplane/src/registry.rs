@@ -308,7 +308,8 @@ impl Registry {
 
     /// Closes every leg: nobody has looked after them for too long.
     pub fn close_all(&mut self) {
-        let legs: Vec<LegId> = self.legs.keys().copied().collect();
+        let open = self.legs.iter().filter(|(_, record)| !record.closing);
+        let legs: Vec<LegId> = open.map(|(&leg, _)| leg).collect();
         for leg in legs {
             // A full queue leaves the leg for the next call of this.
             let _ = self.close(None, leg);

@@ -6,8 +6,8 @@
 
 mod support;
 
-use crosspoint_contract::{Codec, Direction, Directions, DropReason, Event, Format};
-use crosspoint_dataplane::queues::WorkerOrder;
+use crosspoint_contract::{Codec, Direction, Directions, DropReason, Event, Format, LegFailure, LegId, Refused};
+use crosspoint_dataplane::queues::{Admission, DigitText, WorkerOrder};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::srtp::Suite;
 use support::stand::Stand;
@@ -55,6 +55,8 @@ fn payload_types_are_rewritten_to_what_the_other_peer_calls_the_format() {
     let digit = a.next_packet(110, &[5, 0, 0, 160]);
     stand.arrive(&a, &digit);
     assert_eq!(stand.dropped(DropReason::PayloadTypeUnmapped), 1, "B takes no telephone events");
+    stand.speak(&mut a);
+    assert_eq!(stand.heard_by(&mut b)[0].0.sequence_number, 101, "and misses none");
     let pcmu = b.next_packet(0, b"pcmu");
     stand.arrive(&b, &pcmu);
     assert_eq!(stand.dropped(DropReason::PayloadTypeUnmapped), 2, "A takes no G.711");
@@ -237,13 +239,32 @@ fn parted_and_closed_legs_forward_no_more() {
 #[test]
 fn a_new_leg_in_an_old_slot_knows_nothing_of_the_old_one() {
     let mut stand = Stand::new();
-    let (mut a, b) = stand.call();
+    let (mut a, mut b) = stand.call();
+    stand.speak(&mut b);
+    stand.done(WorkerOrder::SendDigits { leg: b.leg, digits: DigitText::new("123").expect("digits") });
+    let late_keys = stand.keys_for(&mut b, Suite::AeadAes128Gcm);
     stand.done(WorkerOrder::Close(b.leg));
-    let mut next = stand.open(1, &[OPUS]);
-    next.leg.leg = b.leg.leg;
+    stand.sent.clear();
+    let mut next = stand.open_as(1, LegId(99), &[OPUS, DIGITS]);
     assert!(stand.check(&next, next.addr));
+
+    assert!(stand.lobby.to_worker.push(late_keys).is_ok());
+    let failed = Admission::Failed { leg: b.leg, why: LegFailure::PeerClosed };
+    assert!(stand.lobby.to_worker.push(failed).is_ok());
+    for late in [WorkerOrder::Read(b.leg), WorkerOrder::Join([a.leg, b.leg])] {
+        assert_eq!(stand.order(late).result, Err(Refused::UnknownLeg(b.leg.leg)));
+    }
+    stand.done(WorkerOrder::Close(b.leg));
+    assert!(stand.events.is_empty(), "keys and failures of the old leg are not the new one's: {:?}", stand.events);
+
+    stand.key(&mut next, Suite::AeadAes128Gcm);
     stand.speak(&mut a);
-    assert_eq!(stand.dropped(DropReason::Unbridged), 1);
+    stand.speak(&mut next);
+    stand.pass(Nanos::from_millis(500));
+    assert!(stand.heard_by(&mut a).is_empty() && stand.heard_by(&mut next).is_empty(), "no bridge, no digits");
+    assert_eq!(stand.dropped(DropReason::Unbridged), 2);
+    let report = stand.order(WorkerOrder::Read(next.leg)).result.expect("known").expect("a report");
+    assert_eq!((report.packets_received, report.packets_sent), (1, 0));
 }
 
 #[test]

@@ -128,7 +128,11 @@ impl Stand {
 
     /// Opens a leg and describes a peer that takes these formats.
     pub fn open(&mut self, slot: u32, formats: &[Format]) -> SimPeer {
-        let peer = SimPeer::new(slot);
+        self.open_as(slot, LegId(u64::from(slot) + 1), formats)
+    }
+
+    pub fn open_as(&mut self, slot: u32, leg: LegId, formats: &[Format]) -> SimPeer {
+        let peer = SimPeer::new(slot, leg);
         let credentials = Credentials { ufrag: peer.local.ice.ufrag.clone(), pwd: peer.local.ice.pwd.clone() };
         self.done(WorkerOrder::Open(Leg::new(LegSeed {
             handle: peer.leg,
@@ -269,7 +273,7 @@ pub struct SimPeer {
 }
 
 impl SimPeer {
-    fn new(slot: u32) -> Self {
+    fn new(slot: u32, leg: LegId) -> Self {
         let local = LocalDescription {
             ice: IceCredentials { ufrag: format!("leg{slot:05}"), pwd: format!("password-of-the-leg-{slot:06}") },
             fingerprint: crosspoint_contract::Fingerprint { sha256: [0; 32] },
@@ -280,7 +284,7 @@ impl SimPeer {
             worker: WorkerId(0),
         };
         SimPeer {
-            leg: LegHandle { slot, leg: LegId(u64::from(slot) + 1) },
+            leg: LegHandle { slot, leg },
             addr: SocketAddr::from(([198, 51, 100, slot as u8 + 1], 4000)),
             local,
             keys: None,
