@@ -1,8 +1,8 @@
 //! Chooses where a packet goes: the other leg of the bridge, and the payload type its peer knows the format by.
 //!
 //! Input: authentic RTP of a known payload type. Output: `Packet::leg` and `Packet::remote` are the other leg's, and the
-//! payload type is the other's. Owns nothing. Does not touch stream state: a packet that is dropped here leaves no
-//! gap behind it.
+//! payload type is the other's. Owns nothing. Touches stream state only for a packet that is dropped although its
+//! neighbours are not: the receiver, who never agreed to such, is not to miss it.
 
 use crate::batch::PacketBatch;
 use crate::counters::Counters;
@@ -11,7 +11,7 @@ use crate::leg::{Leg, NO_SLOT, Slot, UNMAPPED};
 use crate::legs::LegTable;
 use crate::stages::RTP;
 use crosspoint_contract::{DropReason, LegFailure};
-use crosspoint_wire::rtp;
+use crosspoint_wire::rtp::{self, RtpHeader};
 
 pub fn select(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters) {
     for i in 0..batch.len() {
@@ -30,9 +30,22 @@ pub fn select(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters)
                 if let Some(leg) = legs.get_mut(batch.packet(i).leg) {
                     leg.figures.packets_dropped += 1;
                 }
+                if reason == DropReason::PayloadTypeUnmapped {
+                    withhold(legs, batch.packet(i).leg, batch.bytes(i));
+                }
                 batch.drop_packet(i, reason, counters);
             }
         }
+    }
+}
+
+/// Closes the gap that the packet would leave in the other leg's stream.
+#[cold]
+fn withhold(legs: &mut LegTable, from: Slot, packet: &[u8]) {
+    let (Some(leg), Ok(header)) = (legs.get(from), RtpHeader::parse_protected(packet)) else { return };
+    let medium = leg.payload_types[usize::from(header.payload_type)].medium();
+    if let Some(other) = legs.get_mut(leg.other) {
+        other.outgoing(medium).continuity.withhold(header.ssrc, header.sequence_number);
     }
 }
 

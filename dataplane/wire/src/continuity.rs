@@ -11,7 +11,7 @@
 //!            \___ segment ___/ \__ segment __/   \_ segment
 //! ```
 //!
-//! A segment begins when the source changes, its clock does, or numbers are taken for packets of our own. The last
+//! A segment begins when the source changes, its clock does, or numbers are taken for packets of our own or saved. The last
 //! [`SEGMENTS_MAX`] are kept, so that a late packet takes the number it would have had.
 
 use crate::time::Nanos;
@@ -173,6 +173,28 @@ impl Continuity {
             }
         }
         self.highest
+    }
+
+    /// Says that this packet of the source is not passed on although its neighbours are: its number goes to the next one,
+    /// or the receiver would miss it. A packet that comes late leaves its gap.
+    pub fn withhold(&mut self, source_ssrc: u32, sequence_number: u16) {
+        let Some(current) = self.segments[0].filter(|segment| segment.source_ssrc == source_ssrc) else { return };
+        let ahead = distance(current.highest, sequence_number);
+        if self.interrupted || !(1..=DROPOUT_MAX).contains(&ahead) {
+            return;
+        }
+        let is_unused = distance(current.first, current.highest) < 0;
+        if !is_unused || ahead > 1 {
+            // What is missing in between may come yet.
+            let missing = Segment { highest: sequence_number.wrapping_sub(1), ..current };
+            self.highest = missing.highest.wrapping_add(missing.sequence_offset);
+            self.segments[0] = Some(missing);
+            self.push(current);
+        }
+        if let Some(segment) = &mut self.segments[0] {
+            (segment.first, segment.highest) = (sequence_number.wrapping_add(1), sequence_number);
+            segment.sequence_offset = segment.sequence_offset.wrapping_sub(1);
+        }
     }
 
     /// The outgoing timestamp of the moment `now`, for packets of our own and for sender reports.
@@ -367,6 +389,10 @@ mod tests {
             next[source] = next[source].wrapping_add(1);
             let number = match (random >> 20) % 16 {
                 0 => Some(out.reserve()),
+                1 => {
+                    out.withhold(source as u32, next[source].wrapping_add(ahead * 200));
+                    None
+                }
                 _ => map(&mut out, source as u32, next[source].wrapping_add(ahead * 200), slot)
                     .map(|m| m.sequence_number),
             };
@@ -421,6 +447,26 @@ mod tests {
         map(&mut out, B, 700, 65_738);
         // The same with another source in between.
         assert_eq!(sequence(map(&mut out, A, 180, 131_000)), 50 + 293);
+    }
+
+    #[test]
+    fn single_packets_that_we_withheld_leave_no_gap_and_what_was_lost_between_them_does() {
+        let mut out = Continuity::new(1, 50, 0);
+        assert_eq!(sequence(map(&mut out, A, 10, 0)), 50);
+        out.withhold(A, 11);
+        out.withhold(A, 12);
+        out.withhold(B, 13);
+        let next = map(&mut out, A, 13, 3).unwrap();
+        assert_eq!((next.sequence_number, next.timestamp, next.marker), (51, 3 * FRAME, false));
+        out.withhold(A, 15);
+        assert_eq!(sequence(map(&mut out, A, 16, 6)), 53, "14 is lost so far");
+        assert_eq!(sequence(map(&mut out, A, 14, 6)), 52, "and late in the end");
+        out.withhold(A, 18);
+        assert_eq!(out.reserve(), 55);
+        assert_eq!(sequence(map(&mut out, A, 17, 9)), 54);
+        assert_eq!(sequence(map(&mut out, A, 19, 9)), 56);
+        out.withhold(A, 9);
+        assert_eq!(sequence(map(&mut out, A, 20, 10)), 57, "a late one changes nothing");
     }
 
     #[test]
