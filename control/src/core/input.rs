@@ -59,4 +59,7 @@ pub enum Input {
     },
     /// Ctrl-C or SIGTERM: end all calls, tell all clients; the shell exits when the effects are carried out.
     ShutDown,
+    /// The same where the dataplane goes on without us: answered calls stay for the next server, and nothing that a client
+    /// says or does from now on changes them.
+    Leave,
 }

@@ -247,16 +247,21 @@ impl Core {
             .get(&session)
             .filter(|s| s.registered && keeps_calls)
             .and_then(|_| self.route_of(session, RouteState::Away, turn.now.unix_ms + reconnect_ms));
-        self.unregister(session);
+        self.forget_session(session);
         if let Some(route) = away {
             self.registry.put(route);
         }
+        for leg in legs {
+            self.leg_lost_socket(turn, leg);
+        }
+    }
+
+    /// Its registration, name and timers; its legs stay as they are.
+    pub(super) fn forget_session(&mut self, session: SessionId) {
+        self.unregister(session);
         self.set_standing(session, Standing::Stranger);
         self.sessions.remove(&session);
         self.timers.cancel(Timer::Listen(session));
         self.timers.cancel(Timer::TokenExpires(session));
-        for leg in legs {
-            self.leg_lost_socket(turn, leg);
-        }
     }
 }

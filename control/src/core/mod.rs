@@ -80,7 +80,7 @@ mod fuzz;
 mod scenario;
 
 use bridge_token::Sealer;
-use call::{Call, CallState, Leg};
+use call::{Call, CallState, Leg, LegEvent, LegState};
 use clients::{ClientName, Clients};
 use config::CoreConfig;
 use crosspoint_contract::{CallKey, Generation, LegId};
@@ -177,6 +177,7 @@ impl Core {
             Input::DeadlineReached => {}
             Input::HangUp { call_sid } => self.hang_up_by_operator(turn, &call_sid),
             Input::ShutDown => self.shut_down(turn),
+            Input::Leave => self.leave(turn),
         }
         while let Some(timer) = self.timers.pop(now.monotonic_ms) {
             self.due(turn, timer);
@@ -291,11 +292,34 @@ impl Core {
         for key in keys {
             self.write_record(turn, key);
         }
-        let mut sessions: Vec<_> = self.sessions.keys().copied().collect();
-        sessions.sort_unstable();
-        for session in sessions {
+        for session in self.sessions_in_order() {
             turn.close(session, listen::CLOSE_GOING_AWAY, "the server is shutting down");
         }
+    }
+
+    /// Calls that nobody has answered cannot be handed on: neither side has a token to come back with.
+    fn leave(&mut self, turn: &mut Turn) {
+        self.closing = true;
+        let unanswered: Vec<_> = self.calls.values().filter(|call| !call.is_answered()).map(|call| call.key).collect();
+        for key in unanswered {
+            self.end_call(turn, key, Ending::ShutDown);
+        }
+        for session in self.sessions_in_order() {
+            turn.close(session, listen::CLOSE_GOING_AWAY, "the server restarts; calls go on");
+            self.forget_session(session);
+        }
+        for leg in self.calls.values_mut().flat_map(|call| &mut call.legs) {
+            leg.session = None;
+            if leg.state == LegState::Up {
+                leg.advance(LegEvent::SocketLost);
+            }
+        }
+    }
+
+    fn sessions_in_order(&self) -> Vec<SessionId> {
+        let mut sessions: Vec<_> = self.sessions.keys().copied().collect();
+        sessions.sort_unstable();
+        sessions
     }
 
     /// The leg that a session means by `callsid`: its own, or one of its client that lost its socket.

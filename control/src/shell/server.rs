@@ -23,6 +23,7 @@ use super::store::{PendingWrites, SqliteStore, Store, run_writer};
 use super::tasks::Tasks;
 use crate::core::Core;
 use crate::core::input::Input;
+use crate::core::metrics::Gauges;
 use crosspoint_contract::Generation;
 use std::future::Future;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ const CONNECTIONS_SLACK: usize = 1024;
 /// The banner waits this long for a dataplane that somebody else starts, so that it can say which backend it picked.
 const BANNER_PATIENCE: Duration = Duration::from_millis(700);
 /// Bounds of an orderly end, step by step.
-const HANG_UP_MAX: Duration = Duration::from_secs(2);
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 const DATAPLANE_END_MAX: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -183,12 +184,13 @@ impl Running {
     }
 
     /// Calls hung up, clients told, records on disk, the dataplane ended, each step with its bound. A dataplane that is not
-    /// ours goes on with its calls, and the next server adopts them: an orderly restart costs no call.
+    /// ours goes on with its answered calls, and the next server adopts them: an orderly restart costs none of them.
     async fn end(&self) {
         if self.owns_dataplane {
-            self.hang_up().await;
+            self.say_goodbye(Input::ShutDown).await;
         } else {
             tracing::info!(kind = "leaving", "calls go on in the dataplane; the next server adopts them");
+            self.say_goodbye(Input::Leave).await;
         }
         if timeout(FLUSH_MAX, self.app.pending.flushed()).await.is_err() {
             tracing::error!(
@@ -209,17 +211,20 @@ impl Running {
         }
     }
 
-    async fn hang_up(&self) {
-        let _ = self.app.arrivals.send(Arrival::Input(Input::ShutDown)).await;
+    /// Returns when the calls that end with us have ended, and no client is left that could change the others.
+    async fn say_goodbye(&self, goodbye: Input) {
+        let leaves = matches!(goodbye, Input::Leave);
+        let _ = self.app.arrivals.send(Arrival::Input(goodbye)).await;
         let hung_up = async {
-            while self.app.look().await.is_some_and(|view| view.gauges.calls > 0) {
+            let ending = |gauges: Gauges| if leaves { gauges.calls - gauges.calls_answered } else { gauges.calls };
+            while self.app.look().await.is_some_and(|view| ending(view.gauges) > 0) {
                 sleep(LOOK_INTERVAL).await;
             }
             while self.app.open_sessions.count() > 0 {
                 sleep(LOOK_INTERVAL).await;
             }
         };
-        if timeout(HANG_UP_MAX, hung_up).await.is_err() {
+        if timeout(GOODBYE_MAX, hung_up).await.is_err() {
             tracing::warn!(kind = "clients_left", "some clients did not say goodbye in time");
         }
     }

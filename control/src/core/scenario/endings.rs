@@ -252,6 +252,28 @@ fn operator_and_shutdown_end_calls_and_tell_everybody() {
 }
 
 #[test]
+fn server_that_leaves_ends_what_rings_and_hands_on_what_was_answered_whatever_clients_do_then() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    let (carol, dave) = (world.client("carol"), world.client("dave"));
+    world.call(carol, "dave");
+    world.input(Input::Leave);
+    assert_eq!(code(&world.only(carol, "hangup")), Some(53001));
+    assert_eq!(world.kinds(dave), ["invite", "cancel"]);
+    assert_eq!((world.records[0].end_reason.as_str(), world.records[0].code), ("shut_down", Some(53001)));
+    for (session, sid) in [(talk.alice, &talk.alice_sid), (talk.bob, &talk.bob_sid)] {
+        assert_eq!(world.closed.get(&session), Some(&1001));
+        world.say(session, "hangup", json!({ "callsid": sid }));
+        world.input(Input::SessionClosed { session });
+    }
+    world.pass(60_000);
+    assert_eq!((world.live_calls().len(), world.records.len()), (1, 1), "the call is left to the next server");
+
+    world.restart_control();
+    assert_eq!(world.core.gauges().calls_answered, 1);
+}
+
+#[test]
 fn after_a_shutdown_nobody_is_let_in() {
     let mut world = World::new();
     let (alice, _bob) = (world.client("alice"), world.client("bob"));
