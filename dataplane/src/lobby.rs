@@ -3,7 +3,8 @@
 //! Input: DTLS datagrams from validated addresses (by the workers), expectations (by the link thread), the time. Output:
 //! datagrams for peers, and keys, once a handshake is complete and its certificate is the described one. Owns the
 //! handshakes. Does not touch SRTP packets; deliberately installs no key whose certificate does not match.
-//! RFC 5763 §5, RFC 5764, RFC 8122 §6.2.
+//! Sends no `close_notify` for a leg that is closed: its worker has forgotten the peer's address by then, and has said BYE;
+//! signaling tells the rest. RFC 5763 §5, RFC 5764, RFC 8122 §6.2.
 //!
 //! ```text
 //!   Knock::Datagram  --.                                    .--> Admission::Datagram

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn any_bytes_are_either_frames_or_an_error() {
-        bolero::check!().for_each(|bytes: &[u8]| {
+        // Over the committed corpus and a thousand random inputs; `cargo bolero test` goes on from there.
+        bolero::check!(name = "contract_frames").for_each(|bytes: &[u8]| {
             let mut reader = FrameReader::default();
             reader.push(bytes);
             while let Ok(Some(_)) = reader.next::<ToControl>() {}
