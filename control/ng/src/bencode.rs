@@ -16,8 +16,8 @@ pub const DEPTH_MAX: usize = 32;
 
 /// Digits of the longest length that is looked at: a message has 65,536 bytes at most.
 const LENGTH_DIGITS_MAX: usize = 9;
-/// A sign and the digits of 2^63.
-const INTEGER_BYTES_MAX: usize = 20;
+/// The digits of 2^63.
+const INTEGER_DIGITS_MAX: usize = 19;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BencodeError {
@@ -125,38 +125,30 @@ impl Decoder<'_> {
 /// `i`, digits, `e`: the integer, and the position after it.
 fn integer_at(bytes: &[u8], position: usize) -> Result<(i64, usize), BencodeError> {
     let start = position + 1;
-    let digits = digits_until(bytes, start, b'e', INTEGER_BYTES_MAX)?;
-    let magnitude = digits.strip_prefix('-').unwrap_or(digits);
-    check_digits(magnitude)?;
-    let integer = digits.parse().map_err(|_| Malformed)?;
-    Ok((integer, start + digits.len() + 1))
+    let sign_bytes = usize::from(bytes.get(start) == Some(&b'-'));
+    let magnitude = digits_until(bytes, start + sign_bytes, b'e', INTEGER_DIGITS_MAX)?;
+    let end = start + sign_bytes + magnitude.len();
+    let integer = std::str::from_utf8(&bytes[start..end]).ok().and_then(|digits| digits.parse().ok());
+    Ok((integer.ok_or(Malformed)?, end + 1))
 }
 
 /// Digits, `:`, bytes: where the bytes start and end, which may be beyond those that are there.
 fn text_at(bytes: &[u8], position: usize) -> Result<(usize, usize), BencodeError> {
     let digits = digits_until(bytes, position, b':', LENGTH_DIGITS_MAX)?;
-    check_digits(digits)?;
     let length: usize = digits.parse().map_err(|_| Malformed)?;
     let start = position + digits.len() + 1;
     Ok((start, start + length))
 }
 
+/// One digit or more, without a zero in front of another, and `stop` behind them.
 fn digits_until(bytes: &[u8], start: usize, stop: u8, digits_max: usize) -> Result<&str, BencodeError> {
     let rest = bytes.get(start..).ok_or(Incomplete)?;
-    let end = rest.iter().take(digits_max + 1).position(|byte| !byte.is_ascii_digit() && *byte != b'-');
-    match end {
-        Some(end) if rest[end] == stop => std::str::from_utf8(&rest[..end]).map_err(|_| Malformed),
-        None if rest.len() <= digits_max => Err(Incomplete),
-        _ => Err(Malformed),
-    }
-}
-
-/// At least one digit, none but digits, and no zero before another digit.
-fn check_digits(digits: &str) -> Result<(), BencodeError> {
-    let leading_zero = digits.len() > 1 && digits.starts_with('0');
-    match !digits.is_empty() && !leading_zero && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Ok(()),
-        false => Err(Malformed),
+    let digits = rest.iter().take(digits_max).take_while(|byte| byte.is_ascii_digit()).count();
+    match rest.get(digits) {
+        Some(_) if digits > 1 && rest[0] == b'0' => Err(Malformed),
+        Some(byte) if digits > 0 && *byte == stop => std::str::from_utf8(&rest[..digits]).map_err(|_| Malformed),
+        None => Err(Incomplete),
+        Some(_) => Err(Malformed),
     }
 }
 

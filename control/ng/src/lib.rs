@@ -19,6 +19,8 @@ pub mod cookies;
 pub mod dictionary;
 pub mod error;
 pub mod framing;
+#[cfg(test)]
+mod fuzz;
 pub mod json;
 pub mod message;
 pub mod options;
