@@ -63,7 +63,7 @@ reasons! {
     PayloadTypeUnknown => "payload_type_unknown",
     /// A payload type that the other leg's peer did not agree to.
     PayloadTypeUnmapped => "payload_type_unmapped",
-    /// The leg is in no bridge.
+    /// The leg is in no bridge, or has no sinks.
     Unbridged => "unbridged",
     /// The leg may not receive, or the other may not send: hold.
     DirectionForbids => "direction_forbids",
@@ -79,6 +79,14 @@ reasons! {
     OutOfSequence => "out_of_sequence",
     /// The leg or its worker failed while the packet was in work.
     LegFailed => "leg_failed",
+    /// Came to a leg's port from where the leg does not listen to: no description yet, another family, or strict source.
+    SourceNotLearned => "source_not_learned",
+    /// Came from a port of ours.
+    OwnAddress => "own_address",
+    /// Control blocked the media of this leg, or silenced it and its codec has no silence.
+    MediaBlocked => "media_blocked",
+    /// Control blocked the digits of this leg.
+    DigitsBlocked => "digits_blocked",
     /// Came to a port that no leg has, or has any more.
     PortUnknown => "port_unknown",
 }

@@ -54,8 +54,11 @@ pub struct RtpRemote {
     /// Where to send RTCP, unless it goes where RTP goes.
     pub rtcp: Option<SocketAddr>,
     pub security: Security,
-    /// The peer's credentials, where ICE is in use.
+    /// The peer's credentials, where ICE is in use: without them checks are answered, and packets go where they would
+    /// without ICE.
     pub ice: Option<IceCredentials>,
+    /// Ours from now on, when they are others than before (ICE restart) or the leg was opened without.
+    pub our_ice: Option<IceCredentials>,
     pub learning: Learning,
     /// What the peer is able to receive. With [`Relaying::Translator`] only clock rates and telephone events are read.
     pub formats: Vec<Format>,
