@@ -46,7 +46,7 @@ impl Carriage {
         }
     }
 
-    /// The carriage of a WebSocket subprotocol.
+    /// The carriage of a WebSocket subprotocol. Replies are binary messages, whichever kind the question was.
     pub fn of_subprotocol(name: &str) -> Option<Carriage> {
         match name {
             "ng.rtpengine.com" => Some(Carriage::Cookie),

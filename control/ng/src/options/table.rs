@@ -99,8 +99,8 @@ pub const OPTIONS: &[Row] = &[
     done("media-address", &[], Words(words::media_address)),
     done("address-family", &[], Words(words::address_family)),
     done("direction", &[], Words(words::direction)),
-    done("from-interface", &[], Text(|o, v| o.from_interface = Some(v))),
-    done("to-interface", &[], Text(|o, v| o.to_interface = Some(v))),
+    done("from-interface", &["in-iface"], Text(|o, v| o.from_interface = Some(v))),
+    done("to-interface", &["out-iface"], Text(|o, v| o.to_interface = Some(v))),
     done("interface", &[], Text(|o, v| o.interface = Some(v))),
     done("internal", &[], Flag(|o| { words::direction(o, "internal"); })),
     done("external", &[], Flag(|o| { words::direction(o, "external"); })),
@@ -233,6 +233,9 @@ pub const OPTIONS: &[Row] = &[
     ignored("template", &[], "there are no templates", Text(|o, v| o.template = Some(v))),
 ];
 
+/// A flag is a name and a word; a hyphen further on than this is part of the word.
+const NAME_BYTES_MAX: usize = 32;
+
 /// Where the row of each name is, names in one spelling.
 static INDEX: LazyLock<HashMap<String, usize>> = LazyLock::new(|| {
     let names = |(index, row): (usize, &'static Row)| {
@@ -256,7 +259,8 @@ pub fn find_flag(flag: &str) -> Option<(&'static Row, &str)> {
     if let Some(row) = find_spelled(&spelled) {
         return Some((row, ""));
     }
-    spelled.rmatch_indices('-').find_map(|(hyphen, _)| {
+    let head = &spelled.as_bytes()[..spelled.len().min(NAME_BYTES_MAX)];
+    (0..head.len()).rev().filter(|at| head[*at] == b'-').find_map(|hyphen| {
         let row = find_spelled(&spelled[..hyphen])?;
         matches!(row.takes, Words(_)).then(|| (row, &flag[hyphen + 1..]))
     })
@@ -285,6 +289,7 @@ mod tests {
     fn no_name_stands_in_the_table_twice() {
         let names = OPTIONS.iter().map(|row| 1 + row.also.len()).sum::<usize>();
         assert_eq!(INDEX.len(), names);
+        assert!(INDEX.keys().all(|name| name.len() < NAME_BYTES_MAX));
     }
 
     #[test]
