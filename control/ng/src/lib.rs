@@ -15,15 +15,33 @@
 #![forbid(unsafe_code)]
 
 pub mod bencode;
+pub mod call;
+mod commands;
 pub mod cookies;
+pub mod core;
 pub mod dictionary;
+pub mod effect;
 pub mod error;
+mod figures;
 pub mod framing;
 #[cfg(test)]
 mod fuzz;
+mod identity;
 pub mod json;
+pub mod keys;
+pub mod limits;
 pub mod message;
+mod negotiate;
 pub mod options;
+mod orders;
+pub mod party;
+mod plan;
+mod ports;
+mod remote;
 pub mod reply;
 pub mod request;
+pub mod sdes;
 pub mod sdp;
+pub mod settings;
+mod statistics;
+mod timers;

@@ -1,0 +1,307 @@
+//! A call: its parties, who hears whom, and what the dataplane is to do about it.
+//!
+//! Input: decisions of [`crate::negotiate`] and of the commands. Output: orders for the dataplane, through a [`Kit`]. Owns the parties and the numbers of
+//! the call's legs. It knows no SDP.
+//!
+//! ```text
+//!   caller ──sources──▶ callee 1 (answered last: it hears the caller)
+//!      └─────sources──▶ callee 2 (forked: the caller hears it too)
+//! ```
+//!
+//! A leg's number holds the number of its call, so that an event finds its call without a table.
+
+use crate::effect::Turn;
+use crate::keys::Draw;
+use crate::orders::{Orders, Purpose};
+use crate::party::{Deletion, Local, Media, Party, PartyId, Source};
+use crate::ports::Ports;
+use crate::settings::Settings;
+use crosspoint_contract::{
+    CallKey, Command, FlowFilter, IceCredentials, LegId, Relaying, RtpRequest, TransportRequest,
+};
+use std::net::SocketAddr;
+
+/// Legs that a call may open in its life; each re-offer that needs another port takes one.
+const LEG_BITS: u32 = 12;
+/// Legs of this core have this bit, legs of the rest of control do not.
+const OURS: u64 = 1 << 63;
+
+#[derive(Debug)]
+pub struct Call {
+    pub key: CallKey,
+    pub id: String,
+    /// Whoever signaled first.
+    pub sender: SocketAddr,
+    pub created_us: u64,
+    pub last_signal_us: u64,
+    pub parties: Vec<Party>,
+    pub answered: bool,
+    /// `drop-traffic`.
+    pub drops_traffic: bool,
+    legs_opened: u64,
+}
+
+/// What a call needs of the core to act.
+pub struct Kit<'a> {
+    pub settings: &'a Settings,
+    pub ports: &'a mut Ports,
+    pub draw: &'a mut Draw,
+    pub orders: &'a mut Orders,
+}
+
+/// What a leg is to be like.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub interface: Option<usize>,
+    pub is_ipv6: bool,
+    pub has_rtcp: bool,
+    pub ice: Option<IceCredentials>,
+}
+
+/// The call of one of our legs.
+pub fn call_of(leg: LegId) -> Option<CallKey> {
+    (leg.0 & OURS != 0).then_some(CallKey((leg.0 & !OURS) >> LEG_BITS))
+}
+
+impl Call {
+    pub fn new(key: CallKey, id: &str, sender: SocketAddr, now_us: u64) -> Call {
+        Call {
+            key,
+            id: id.into(),
+            sender,
+            created_us: now_us,
+            last_signal_us: now_us,
+            parties: Vec::with_capacity(2),
+            answered: false,
+            drops_traffic: false,
+            legs_opened: 0,
+        }
+    }
+
+    pub fn add_party(&mut self, tag: &str, via_branch: Option<&str>, now_us: u64) -> PartyId {
+        self.parties.push(Party::new(tag, via_branch, now_us));
+        self.parties.len() - 1
+    }
+
+    pub fn party_by_tag(&self, tag: &str) -> Option<PartyId> {
+        self.parties.iter().position(|party| !tag.is_empty() && party.tag == tag)
+    }
+
+    /// Makes two parties each other's: whoever heard either by an earlier offer or answer hears it no longer.
+    pub fn associate(&mut self, a: PartyId, b: PartyId) {
+        for party in &mut self.parties {
+            party.sources.retain(|source| !source.by_dialogue || (source.party != a && source.party != b));
+        }
+        self.parties[a].sources.insert(0, Source { party: b, by_dialogue: true });
+        self.parties[b].sources.insert(0, Source { party: a, by_dialogue: true });
+    }
+
+    /// Who hears it.
+    pub fn subscribers(&self, party: PartyId) -> impl Iterator<Item = (PartyId, bool)> {
+        self.parties.iter().enumerate().filter_map(move |(id, other)| {
+            let source = other.sources.iter().find(|source| source.party == party)?;
+            Some((id, source.by_dialogue))
+        })
+    }
+
+    /// Whom an offer without a to-tag goes to: the party it is in dialogue with.
+    pub fn partner(&self, party: PartyId) -> Option<PartyId> {
+        let by_dialogue = self.parties[party].sources.iter().find(|source| source.by_dialogue);
+        by_dialogue.map(|source| source.party)
+    }
+
+    pub fn legs(&self) -> impl Iterator<Item = &Local> {
+        self.parties.iter().flat_map(Party::legs)
+    }
+
+    pub fn local_mut(&mut self, leg: LegId) -> Option<&mut Local> {
+        let medias = self.parties.iter_mut().flat_map(|party| &mut party.media);
+        medias.filter_map(|media| media.local.as_mut()).find(|local| local.leg == leg)
+    }
+
+    /// Ports and a leg for an m-line as `wanted`; those it has stay, if they are like that. `None`: ran out of ports.
+    #[must_use]
+    pub fn open(
+        &mut self,
+        party: PartyId,
+        index: usize,
+        wanted: &Wanted,
+        kit: &mut Kit,
+        turn: &mut Turn,
+    ) -> Option<()> {
+        let interface = match wanted.interface {
+            Some(index) => kit.settings.interfaces.get(index),
+            None => kit.settings.interface(None),
+        }?;
+        let address = interface.address(wanted.is_ipv6)?;
+        let media = &self.parties[party].media[index];
+        if media.local.as_ref().is_some_and(|local| fits(local, wanted, address.local)) {
+            return Some(());
+        }
+        let rtp = kit.ports.take(address.local, turn.now.monotonic_ms)?;
+        let tos = media.treatment.tos;
+        self.close(party, index, kit, turn);
+        let local = Local {
+            leg: self.next_leg()?,
+            address: address.local,
+            advertised: address.advertised,
+            rtp,
+            rtcp: wanted.has_rtcp.then_some(rtp + 1),
+            ice: wanted.ice.clone(),
+            tos,
+            sinks: Vec::new(),
+            filter: FlowFilter::default(),
+            described: false,
+            silent: false,
+            connected_to: None,
+            report: Default::default(),
+            streams: Vec::new(),
+            read_us: turn.now.unix_us,
+        };
+        self.order_open(&local, kit, turn);
+        self.parties[party].media[index].local = Some(local);
+        Some(())
+    }
+
+    fn next_leg(&mut self) -> Option<LegId> {
+        self.legs_opened += 1;
+        (self.legs_opened < 1 << LEG_BITS).then_some(LegId(OURS | self.key.0 << LEG_BITS | self.legs_opened))
+    }
+
+    fn order_open(&self, local: &Local, kit: &mut Kit, turn: &mut Turn) {
+        let request = RtpRequest {
+            rtp: local.rtp_address(),
+            rtcp: local.rtcp_address(),
+            ice: local.ice.clone(),
+            relaying: Relaying::Translator,
+            silent_ms: kit.settings.timeout_s.saturating_mul(1000),
+            tos: local.tos,
+        };
+        let command = Command::OpenLeg { leg: local.leg, call: self.key, transport: TransportRequest::Rtp(request) };
+        kit.orders.give(command, Purpose::Open { call: self.key, leg: local.leg }, turn);
+    }
+
+    /// Other ports for a leg whose ports turned out to be taken by another program. They rest as released ones do.
+    #[must_use]
+    pub fn reopen_elsewhere(&mut self, leg: LegId, kit: &mut Kit, turn: &mut Turn) -> Option<()> {
+        let (key, rest_ms) = (self.key, kit.settings.port_rest_ms);
+        let local = self.local_mut(leg)?;
+        let rtp = kit.ports.take(local.address, turn.now.monotonic_ms)?;
+        kit.ports.release(local.address, local.rtp, turn.now.monotonic_ms, rest_ms);
+        local.rtp = rtp;
+        local.rtcp = local.rtcp.map(|_| rtp + 1);
+        debug_assert_eq!(call_of(leg), Some(key));
+        let local = self.legs().find(|local| local.leg == leg)?;
+        self.order_open(local, kit, turn);
+        Some(())
+    }
+
+    /// Ends the leg of an m-line and lets its ports rest.
+    pub fn close(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
+        if let Some(local) = self.parties[party].media[index].local.take() {
+            close_leg(&local, Purpose::Nothing, kit, turn);
+        }
+    }
+
+    pub fn close_party(&mut self, party: PartyId, kit: &mut Kit, turn: &mut Turn) {
+        for index in 0..self.parties[party].media.len() {
+            self.close(party, index, kit, turn);
+        }
+        self.parties[party].deleted = Some(Deletion::Done);
+        self.forward(kit, turn);
+    }
+
+    /// Tells the dataplane who hears whom and what is blocked, as far as it has changed.
+    pub fn forward(&mut self, kit: &mut Kit, turn: &mut Turn) {
+        for party in 0..self.parties.len() {
+            for index in 0..self.parties[party].media.len() {
+                self.forward_media(party, index, kit, turn);
+            }
+        }
+    }
+
+    fn forward_media(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
+        if self.parties[party].media[index].local.is_none() {
+            return;
+        }
+        let sinks: Vec<LegId> = self.subscribers(party).filter_map(|(other, _)| self.leg_of(other, index)).collect();
+        let filter = FlowFilter {
+            media_blocked: self.parties[party].filter.media_blocked || self.drops_traffic,
+            ..self.parties[party].filter
+        };
+        let purpose = Purpose::Change { call: self.key };
+        let Some(local) = &mut self.parties[party].media[index].local else { return };
+        if local.sinks != sinks {
+            local.sinks.clone_from(&sinks);
+            kit.orders.give(Command::Forward { source: local.leg, sinks }, purpose, turn);
+        }
+        if local.filter != filter {
+            local.filter = filter;
+            kit.orders.give(Command::Filter { leg: local.leg, filter }, purpose, turn);
+        }
+    }
+
+    fn leg_of(&self, party: PartyId, index: usize) -> Option<LegId> {
+        Some(self.parties[party].media.get(index)?.local.as_ref()?.leg)
+    }
+
+    /// Says everything anew: to another dataplane, or to one that was too busy before.
+    pub fn repeat(&mut self, kit: &mut Kit, turn: &mut Turn) {
+        for local in self.legs() {
+            self.order_open(local, kit, turn);
+        }
+        for (party, index) in self.media_indices() {
+            let Some(local) = &mut self.parties[party].media[index].local else { continue };
+            (local.sinks, local.filter) = (Vec::new(), FlowFilter::default());
+            if std::mem::take(&mut local.described) {
+                self.describe(party, index, kit, turn);
+            }
+        }
+        self.forward(kit, turn);
+    }
+
+    pub fn media_indices(&self) -> Vec<(PartyId, usize)> {
+        let parties = self.parties.iter().enumerate();
+        parties.flat_map(|(id, party)| (0..party.media.len()).map(move |index| (id, index))).collect()
+    }
+
+    /// Tells the dataplane what is known of the party behind a leg, if that is enough to relay.
+    pub fn describe(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
+        let Some(remote) = crate::remote::of(&self.parties[party].media[index], kit.settings) else { return };
+        let purpose = Purpose::Change { call: self.key };
+        let Some(local) = &mut self.parties[party].media[index].local else { return };
+        local.described = true;
+        kit.orders.give(Command::SetRtpRemote { leg: local.leg, remote }, purpose, turn);
+    }
+
+    /// No leg is left that hears anything.
+    pub fn is_silent(&self) -> bool {
+        let mut legs = self.legs().peekable();
+        legs.peek().is_some() && legs.all(|local| local.silent)
+    }
+
+    /// A party asked not to be sent to, or does not send.
+    pub fn is_on_hold(&self) -> bool {
+        let open = self.parties.iter().flat_map(|party| &party.media).filter(|media| media.local.is_some());
+        open.into_iter().any(|media| {
+            let heard_hold = media.heard.as_ref().is_some_and(|heard| heard.rtp.ip().is_unspecified());
+            heard_hold || !media.direction.sends() || !media.direction.receives()
+        })
+    }
+}
+
+/// Whether a leg can go on as it is.
+fn fits(local: &Local, wanted: &Wanted, address: std::net::IpAddr) -> bool {
+    local.address == address && local.rtcp.is_some() >= wanted.has_rtcp
+}
+
+/// Ends a leg; its ports rest.
+pub fn close_leg(local: &Local, purpose: Purpose, kit: &mut Kit, turn: &mut Turn) {
+    kit.orders.give(Command::CloseLeg { leg: local.leg }, purpose, turn);
+    kit.ports.release(local.address, local.rtp, turn.now.monotonic_ms, kit.settings.port_rest_ms);
+}
+
+/// A media line as the call knows it before any description was read.
+pub fn blank_media(kind: &crate::sdp::MediaKind, protocol: &crate::sdp::Protocol, settings: &Settings) -> Media {
+    Media::new(kind.clone(), protocol.clone(), settings.learning, settings.tos)
+}

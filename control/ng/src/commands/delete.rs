@@ -1,0 +1,152 @@
+//! `delete`: a call ends, or a branch of it, now or after a while.
+//!
+//! Input: which call and, if said, which party. Output: the last figures, if a party was named, as rtpengine has it. Owns nothing.
+
+use super::call_id;
+use crate::call::{Call, close_leg};
+use crate::core::{Await, Figured, Later, NgCore, Outcome};
+use crate::dictionary::Dict;
+use crate::effect::Turn;
+use crate::error::NgError;
+use crate::options::Options;
+use crate::orders::Purpose;
+use crate::party::{Deletion, PartyId};
+use crate::reply::Reply;
+use crate::timers::Timer;
+use crosspoint_contract::{CallKey, Command};
+
+/// What a request means.
+struct Target {
+    /// Whom it ends.
+    ends: Vec<PartyId>,
+    /// Whose figures it is told. Nobody's if it named nobody.
+    tells: Option<Vec<PartyId>>,
+}
+
+impl NgCore {
+    pub(super) fn delete(&mut self, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
+        let id = call_id(options)?;
+        let found = self.call_by_id(id).and_then(|key| Some((key, target(self.calls.get(&key)?, options)?)));
+        let Some((key, target)) = found else {
+            return match options.fatal {
+                true => Err(NgError::CallNotFound),
+                false => Ok(Outcome::Reply(Reply::warning(NgError::CallNotFound))),
+            };
+        };
+        let delay_s = options.delete_delay_s.unwrap_or(i64::from(self.settings.delete_delay_s));
+        match u64::try_from(delay_s) {
+            Ok(0) | Err(_) => self.delete_now(key, target, options, turn),
+            Ok(delay_s) => self.delete_later(key, target, delay_s, options, turn),
+        }
+    }
+
+    fn delete_later(
+        &mut self,
+        key: CallKey,
+        target: Target,
+        delay_s: u64,
+        options: &Options,
+        turn: &mut Turn,
+    ) -> Result<Outcome, NgError> {
+        let at_ms = turn.now.monotonic_ms + delay_s.min(86_400) * 1000;
+        if let Some(call) = self.calls.get_mut(&key) {
+            for party in target.ends {
+                call.parties[party].deleted = Some(Deletion::At(at_ms));
+            }
+        }
+        self.timers.set(Timer::Delete(key), at_ms);
+        match target.tells.filter(|_| !options.fast) {
+            Some(parties) => Ok(self.tell_figures(key, Some(parties), Vec::new(), turn)),
+            None => Ok(Outcome::Reply(Reply::ok(Dict::new()))),
+        }
+    }
+
+    fn delete_now(
+        &mut self,
+        key: CallKey,
+        target: Target,
+        options: &Options,
+        turn: &mut Turn,
+    ) -> Result<Outcome, NgError> {
+        let is_whole = self.calls.get(&key).is_some_and(|call| {
+            call.parties.iter().enumerate().all(|(id, party)| party.is_gone() || target.ends.contains(&id))
+        });
+        let tells = target.tells.filter(|_| !options.fast && self.orders.is_attached());
+        match (is_whole, tells) {
+            (true, Some(parties)) => Ok(self.end_with_figures(key, parties, turn)),
+            (false, Some(parties)) => Ok(self.tell_figures(key, Some(parties), target.ends, turn)),
+            (_, None) => {
+                self.delete_parties(key, &target.ends, turn);
+                Ok(Outcome::Reply(Reply::ok(Dict::new())))
+            }
+        }
+    }
+
+    /// The call is gone at once; the reply follows with the figures that its legs say last.
+    fn end_with_figures(&mut self, key: CallKey, parties: Vec<PartyId>, turn: &mut Turn) -> Outcome {
+        let wait = self.next_wait();
+        self.statistics.sessions_ended += 1;
+        let Some(call) = self.retire(key) else { return Outcome::Reply(Reply::ok(Dict::new())) };
+        let (mut kit, _) = self.kit();
+        let mut remaining = 0;
+        for local in call.legs() {
+            kit.orders.give(Command::ReadStreams { leg: local.leg }, Purpose::Figures { wait, leg: local.leg }, turn);
+            close_leg(local, Purpose::Farewell { wait, leg: local.leg }, &mut kit, turn);
+            remaining += 2;
+        }
+        let what =
+            Await::Figures { call: Figured::Gone(Box::new(call)), parties: Some(parties), then_delete: Vec::new() };
+        Outcome::Later(Box::new(Later { id: wait, remaining, what }))
+    }
+
+    /// The figures of a call that lives, or of some parties of it, and after that the end of some.
+    pub(super) fn tell_figures(
+        &mut self,
+        key: CallKey,
+        parties: Option<Vec<PartyId>>,
+        then_delete: Vec<PartyId>,
+        turn: &mut Turn,
+    ) -> Outcome {
+        let wait = self.next_wait();
+        let remaining = self.order_figures(key, wait, turn);
+        let what = Await::Figures { call: Figured::Live(key), parties, then_delete };
+        Outcome::Later(Box::new(Later { id: wait, remaining, what }))
+    }
+}
+
+/// Whom a request names. `None`: somebody that the call does not have.
+fn target(call: &Call, options: &Options) -> Option<Target> {
+    let named = |tag: &Option<String>| tag.as_deref().filter(|tag| !tag.is_empty()).map(|tag| call.party_by_tag(tag));
+    let Some(from) = named(&options.from_tag) else {
+        return Some(Target { ends: (0..call.parties.len()).collect(), tells: None });
+    };
+    let from = from?;
+    let (ended, told) = match named(&options.to_tag) {
+        Some(to) => (to?, to?),
+        None => (of_branch(call, from, options).unwrap_or(from), from),
+    };
+    Some(Target { ends: with_the_lonely(call, ended), tells: Some(told_with(call, told)) })
+}
+
+/// The party of that branch, if the request names one and the other hears it.
+fn of_branch(call: &Call, other: PartyId, options: &Options) -> Option<PartyId> {
+    let branch = options.via_branch.as_deref()?;
+    (0..call.parties.len())
+        .find(|id| call.parties[*id].via_branch.as_deref() == Some(branch) && call.parties[other].hears(*id))
+}
+
+/// A party, and whom it hears.
+pub(super) fn told_with(call: &Call, party: PartyId) -> Vec<PartyId> {
+    std::iter::once(party).chain(call.parties[party].sources.iter().map(|source| source.party)).collect()
+}
+
+/// A party, and those who are left with nobody when it is gone.
+fn with_the_lonely(call: &Call, party: PartyId) -> Vec<PartyId> {
+    let is_linked = |a: PartyId, b: PartyId| call.parties[a].hears(b) || call.parties[b].hears(a);
+    let lives = |id: PartyId| id != party && call.parties[id].deleted.is_none();
+    let all = 0..call.parties.len();
+    let is_lonely = |id: PartyId| {
+        lives(id) && is_linked(id, party) && !all.clone().any(|other| lives(other) && is_linked(id, other))
+    };
+    std::iter::once(party).chain(all.clone().filter(|id| is_lonely(*id))).collect()
+}

@@ -1,0 +1,128 @@
+//! `offer` and `answer`: a description comes in, the same with us in its place goes out.
+//!
+//! Input: the options with the SDP. Output: the rewritten SDP, at once; if the dataplane's ports may be taken by others, after
+//! it has opened them. Owns a [`Setup`] meanwhile.
+
+use super::call_id;
+use crate::core::{Await, Later, NgCore, Outcome};
+use crate::effect::{Peer, Turn};
+use crate::error::NgError;
+use crate::identity::{self, Dialogue};
+use crate::limits::PARTIES_MAX;
+use crate::negotiate;
+use crate::options::Options;
+use crate::plan::{self, Kind};
+use crate::reply::Reply;
+use crate::sdp::{self, SdpError, SessionDescription};
+use crosspoint_contract::CallKey;
+
+/// An offer or answer whose legs are being opened.
+pub(crate) struct Setup {
+    pub key: CallKey,
+    dialogue: Dialogue,
+    description: SessionDescription,
+    options: Options,
+    kind: Kind,
+}
+
+impl NgCore {
+    pub(super) fn offer(&mut self, peer: &Peer, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
+        let id = call_id(options)?;
+        options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
+        let description = read(options)?;
+        let key = self.call_or_new(id, peer, turn)?;
+        let outcome = self.negotiate(key, description, options, Kind::Offer, turn);
+        self.forget_if_empty(key, turn);
+        outcome
+    }
+
+    pub(super) fn answer_offer(&mut self, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
+        let id = call_id(options)?;
+        options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
+        options.to_tag.as_deref().ok_or(NgError::NoToTag)?;
+        let description = read(options)?;
+        let key = self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
+        self.negotiate(key, description, options, Kind::Answer, turn)
+    }
+
+    /// An offer that failed leaves no call behind.
+    fn forget_if_empty(&mut self, key: CallKey, turn: &mut Turn) {
+        if self.calls.get(&key).is_some_and(|call| call.legs().next().is_none() && !call.answered) {
+            self.remove(key, turn);
+        }
+    }
+
+    fn negotiate(
+        &mut self,
+        key: CallKey,
+        description: SessionDescription,
+        options: &Options,
+        kind: Kind,
+        turn: &mut Turn,
+    ) -> Result<Outcome, NgError> {
+        let now_us = turn.now.unix_us;
+        let (mut kit, calls) = self.kit();
+        let call = calls.get_mut(&key).ok_or(NgError::UnknownCallId)?;
+        if call.parties.len() >= PARTIES_MAX {
+            return Err(NgError::InvalidDialogue);
+        }
+        call.last_signal_us = now_us;
+        let orders_before = turn.effects.len();
+        let dialogue = match kind {
+            Kind::Offer => {
+                let dialogue = identity::of_offer(call, options, now_us)?;
+                negotiate::offer(call, dialogue, &description, options, &mut kit, turn)?;
+                dialogue
+            }
+            Kind::Answer => {
+                let dialogue = identity::of_answer(call, options, now_us)?;
+                negotiate::answer(call, dialogue, &description, options, &mut kit, turn)?;
+                negotiate::commit(call, dialogue, &mut kit, turn);
+                dialogue
+            }
+        };
+        call.parties[dialogue.from].description = options.sdp.as_deref().map(Box::from);
+        if kind == Kind::Answer {
+            self.set_expiry(key, turn);
+        }
+        let setup = Setup { key, dialogue, description, options: options.clone(), kind };
+        let opened = opened_since(orders_before, turn);
+        match opened > 0 && self.dataplane.as_ref().is_some_and(|dataplane| !dataplane.steered) {
+            true => {
+                let what = Await::Ports { setup: Box::new(setup), tries: 0 };
+                Ok(Outcome::Later(Box::new(Later { id: self.next_wait(), remaining: opened, what })))
+            }
+            false => write_setup(self, &setup, turn).map(Outcome::Reply),
+        }
+    }
+}
+
+/// Legs that this entry has ordered.
+fn opened_since(effects_before: usize, turn: &Turn) -> usize {
+    use crate::effect::Effect;
+    use crosspoint_contract::Command;
+    let opens =
+        |effect: &&Effect| matches!(effect, Effect::Order(order) if matches!(order.command, Command::OpenLeg { .. }));
+    turn.effects[effects_before..].iter().filter(opens).count()
+}
+
+/// The reply, once ports are sure.
+pub(crate) fn write_setup(core: &mut NgCore, setup: &Setup, _turn: &mut Turn) -> Result<Reply, NgError> {
+    let ours = core.ours().ok_or(NgError::LoadLimit)?;
+    let call = core.calls.get(&setup.key).ok_or(NgError::UnknownCallId)?;
+    let plan = plan::session(call, setup.dialogue, &setup.description, &setup.options, setup.kind, &ours);
+    sdp::write(&setup.description, &plan).map(Reply::sdp).map_err(of_sdp)
+}
+
+pub(super) fn read(options: &Options) -> Result<SessionDescription, NgError> {
+    let text = options.sdp.as_deref().ok_or(NgError::NoSdp)?;
+    sdp::read(text).map_err(of_sdp)
+}
+
+pub(super) fn of_sdp(error: SdpError) -> NgError {
+    match error {
+        SdpError::Malformed => NgError::BadSdp,
+        SdpError::Incomplete => NgError::IncompleteSdp,
+        SdpError::Unwritable => NgError::RewriteFailed,
+    }
+}

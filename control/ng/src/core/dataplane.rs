@@ -1,0 +1,215 @@
+//! The link to the dataplane: it comes, answers, tells, goes.
+//!
+//! Input: attachment, loss, answers and events. Output: the calls said anew, answers that waited, calls that end. Owns the legs that an
+//! earlier control plane left behind: they go on until they fall silent or for an hour.
+
+use super::NgCore;
+use crate::call::{Kit, call_of};
+use crate::effect::{Level, Turn};
+use crate::limits::{ORPHANS_KEPT_MS, REPAIR_MS};
+use crate::orders::Purpose;
+use crate::sdp::Fingerprint;
+use crate::timers::Timer;
+use crosspoint_contract::{
+    Answer, CallKey, Command, DataplaneHello, Done, Event, HashFunction, LegId, Refused, Snapshot,
+};
+
+/// What a dataplane said of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    pub fingerprint: Fingerprint,
+    /// A port cannot be taken by another program unnoticed: no need to wait for its opening.
+    pub steered: bool,
+}
+
+impl NgCore {
+    pub(super) fn attach(&mut self, hello: DataplaneHello, snapshot: Snapshot, turn: &mut Turn) {
+        let digest = hello.fingerprint.sha256.to_vec();
+        let fingerprint = Fingerprint { hash: HashFunction::Sha256, digest };
+        self.dataplane = Some(Attached { fingerprint, steered: hello.ports.steered });
+        self.orders.attach();
+        self.adopt(&snapshot, turn);
+        let (mut kit, calls) = self.kit();
+        for call in calls.values_mut() {
+            call.repeat(&mut kit, turn);
+        }
+    }
+
+    /// Legs of ours that no call has: their ports are not free.
+    fn adopt(&mut self, snapshot: &Snapshot, turn: &mut Turn) {
+        self.orphans.clear();
+        for found in &snapshot.legs {
+            let (Some(key), Some(rtp)) = (call_of(found.leg), &found.rtp) else { continue };
+            let known = self.calls.get(&key).is_some_and(|call| call.legs().any(|local| local.leg == found.leg));
+            if !known {
+                self.orphans.insert(found.leg);
+                self.ports.reserve(rtp.request.rtp.ip(), rtp.request.rtp.port());
+            }
+        }
+        if !self.orphans.is_empty() {
+            self.timers.set(Timer::Orphans, turn.now.monotonic_ms + ORPHANS_KEPT_MS);
+            let text = format!("{} legs of an earlier control plane go on until they fall silent", self.orphans.len());
+            turn.note(Level::Info, "legs_found", None, text);
+        }
+    }
+
+    pub(super) fn detach(&mut self, turn: &mut Turn) {
+        self.dataplane = None;
+        self.orders.detach();
+        let waiting: Vec<u64> = self.waits.keys().copied().collect();
+        for id in waiting {
+            self.finish(id, turn);
+        }
+        turn.note(Level::Warn, "dataplane_lost", None, "new calls are refused until a dataplane attaches");
+    }
+
+    pub(super) fn take_answer(&mut self, answer: Answer, turn: &mut Turn) {
+        let Some(purpose) = self.orders.answered(answer.id, turn) else { return };
+        if let Err(refused) = &answer.result {
+            self.take_refusal(purpose, refused, turn);
+        }
+        match (purpose, answer.result) {
+            (Purpose::Open { call, .. }, Ok(_)) => self.port_opened(call, turn),
+            (Purpose::Figures { wait, leg }, result) => {
+                if let Ok(done) = result {
+                    self.keep_figures(wait, leg, done, turn);
+                }
+                self.count_down(wait, turn);
+            }
+            (Purpose::Farewell { wait, leg }, result) => {
+                if let Ok(Done::Report(report)) = result {
+                    self.statistics.leg_closed(&report);
+                    self.keep_figures(wait, leg, Done::Report(report), turn);
+                }
+                self.count_down(wait, turn);
+            }
+            (Purpose::Nothing, Ok(Done::Report(report))) => self.statistics.leg_closed(&report),
+            _ => {}
+        }
+    }
+
+    fn keep_figures(&mut self, wait: u64, leg: LegId, done: Done, turn: &mut Turn) {
+        let read_us = turn.now.unix_us;
+        let Some(local) = self.figured(wait, leg).and_then(|call| call.local_mut(leg)) else { return };
+        local.read_us = read_us;
+        match done {
+            Done::Report(report) => local.report = report,
+            Done::Streams(streams) => local.streams = streams,
+            _ => {}
+        }
+    }
+
+    fn take_refusal(&mut self, purpose: Purpose, refused: &Refused, turn: &mut Turn) {
+        let key = match purpose {
+            Purpose::Open { call, .. } | Purpose::Change { call } => call,
+            Purpose::Figures { .. } | Purpose::Farewell { .. } | Purpose::Nothing => return,
+        };
+        match (purpose, refused) {
+            (Purpose::Open { call, leg }, Refused::PortTaken(_)) => return self.try_other_ports(call, leg, turn),
+            (_, Refused::Busy(_)) => self.timers.set(Timer::Repair(key), turn.now.monotonic_ms + REPAIR_MS),
+            _ => {}
+        }
+        let id = self.calls.get(&key).map(|call| call.id.clone());
+        turn.note(Level::Warn, "order_refused", id.as_deref(), refused.to_string());
+    }
+
+    pub(super) fn take_event(&mut self, event: Event, turn: &mut Turn) {
+        match event {
+            Event::LegSilent { leg, .. } => self.leg_silent(leg, turn),
+            Event::LegHeard { leg } => {
+                if let Some(local) = self.local_of(leg) {
+                    local.silent = false;
+                }
+                if let Some(key) = call_of(leg) {
+                    self.timers.cancel(Timer::Silence(key));
+                }
+            }
+            Event::LegConnected { leg, remote_addr, .. } | Event::LegMoved { leg, remote_addr } => {
+                if let Some(local) = self.local_of(leg) {
+                    local.connected_to = Some(remote_addr);
+                }
+            }
+            Event::LegFailed { leg, why } => {
+                let id = call_of(leg).and_then(|key| self.calls.get(&key)).map(|call| call.id.clone());
+                if let Some(id) = id {
+                    turn.note(Level::Warn, "leg_failed", Some(&id), why.to_string());
+                }
+            }
+            Event::WorkerLost { legs, .. } => self.reopen(&legs, turn),
+            Event::DigitHeard { .. } | Event::LegReported { .. } | Event::Drained => {}
+        }
+    }
+
+    fn local_of(&mut self, leg: LegId) -> Option<&mut crate::party::Local> {
+        self.calls.get_mut(&call_of(leg)?)?.local_mut(leg)
+    }
+
+    /// Calls whose legs went with a worker are told anew to those that are left.
+    fn reopen(&mut self, legs: &[LegId], turn: &mut Turn) {
+        let mut keys: Vec<CallKey> = legs.iter().filter_map(|leg| call_of(*leg)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            self.timers.set(Timer::Repair(key), turn.now.monotonic_ms);
+        }
+    }
+
+    /// A call ends when none of its legs hears anything; on hold it may be silent for longer.
+    fn leg_silent(&mut self, leg: LegId, turn: &mut Turn) {
+        if self.orphans.remove(&leg) {
+            return self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
+        }
+        let Some(local) = self.local_of(leg) else { return };
+        local.silent = true;
+        let Some((key, call)) = call_of(leg).and_then(|key| Some((key, self.calls.get(&key)?))) else { return };
+        if !call.is_silent() {
+            return;
+        }
+        match call.is_on_hold() {
+            true => {
+                let more_s = self.settings.silent_timeout_s.saturating_sub(self.settings.timeout_s);
+                self.timers.set(Timer::Silence(key), turn.now.monotonic_ms + u64::from(more_s) * 1000);
+            }
+            false => {
+                self.statistics.sessions_timed_out += 1;
+                self.end_by_timeout(key, "no media was heard for the timeout", turn);
+            }
+        }
+    }
+
+    pub(super) fn end_by_timeout(&mut self, key: CallKey, why: &str, turn: &mut Turn) {
+        if let Some(call) = self.remove(key, turn) {
+            turn.note(Level::Info, "call_timed_out", Some(&call.id), why);
+        }
+    }
+
+    pub(super) fn close_orphans(&mut self, turn: &mut Turn) {
+        for leg in std::mem::take(&mut self.orphans) {
+            self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, turn: &mut Turn) {
+        self.shutting_down = true;
+        let keys: Vec<CallKey> = self.calls.keys().copied().collect();
+        for key in keys {
+            self.remove(key, turn);
+        }
+        self.close_orphans(turn);
+    }
+
+    /// Orders figures of all legs of a call; how many answers there will be.
+    pub(crate) fn order_figures(&mut self, key: CallKey, wait: u64, turn: &mut Turn) -> usize {
+        let (kit, calls) = self.kit();
+        let Kit { orders, .. } = kit;
+        let Some(call) = calls.get(&key).filter(|_| orders.is_attached()) else { return 0 };
+        let mut answers = 0;
+        for local in call.legs().filter(|local| local.described) {
+            let purpose = Purpose::Figures { wait, leg: local.leg };
+            orders.give(Command::ReadLeg { leg: local.leg }, purpose, turn);
+            orders.give(Command::ReadStreams { leg: local.leg }, purpose, turn);
+            answers += 2;
+        }
+        answers
+    }
+}

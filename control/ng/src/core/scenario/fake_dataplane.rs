@@ -1,0 +1,72 @@
+//! A dataplane that does as it is told, and remembers.
+
+use crosspoint_contract::{
+    Answer, Command, Done, LegId, LegReport, LocalDescription, Order, Refused, RtpRequest, StreamReport,
+    TransportRequest,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+#[derive(Debug, Default)]
+pub struct FakeDataplane {
+    pub legs: BTreeMap<LegId, RtpRequest>,
+    pub sinks: BTreeMap<LegId, Vec<LegId>>,
+    /// What the next reports say.
+    pub report: LegReport,
+    pub streams: Vec<StreamReport>,
+    /// Ports that another program has.
+    pub taken: BTreeSet<SocketAddr>,
+    /// It has stopped answering.
+    pub is_mute: bool,
+    answers: Vec<Answer>,
+}
+
+impl FakeDataplane {
+    pub fn take(&mut self, order: Order) {
+        let result = self.carry_out(order.command);
+        if !self.is_mute {
+            self.answers.push(Answer { id: order.id, result });
+        }
+    }
+
+    pub fn answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
+    fn carry_out(&mut self, command: Command) -> Result<Done, Refused> {
+        match command {
+            Command::OpenLeg { leg, transport: TransportRequest::Rtp(request), .. } => {
+                if self.taken.contains(&request.rtp) {
+                    return Err(Refused::PortTaken(request.rtp));
+                }
+                let local = local_description(&request);
+                self.legs.insert(leg, request);
+                Ok(Done::Opened(local))
+            }
+            Command::Forward { source, sinks } => {
+                self.sinks.insert(source, sinks);
+                Ok(Done::Ok)
+            }
+            Command::ReadLeg { .. } => Ok(Done::Report(self.report.clone())),
+            Command::ReadStreams { .. } => Ok(Done::Streams(self.streams.clone())),
+            Command::CloseLeg { leg } => {
+                self.legs.remove(&leg);
+                Ok(Done::Report(self.report.clone()))
+            }
+            _ => Ok(Done::Ok),
+        }
+    }
+}
+
+fn local_description(request: &RtpRequest) -> LocalDescription {
+    let none = crosspoint_contract::IceCredentials { ufrag: String::new(), pwd: String::new() };
+    LocalDescription {
+        ice: request.ice.clone().unwrap_or(none),
+        fingerprint: crosspoint_contract::Fingerprint { sha256: [0xab; 32] },
+        candidates: vec![request.rtp],
+        ssrc: 0,
+        video_ssrc: 0,
+        cname: String::new(),
+        worker: crosspoint_contract::WorkerId(0),
+    }
+}

@@ -1,0 +1,369 @@
+//! Offer and answer of a relay: what one party's description means for both sides of us.
+//!
+//! ```text
+//!   offer from A:   A.heard ─▶ ports for A and B · what B is offered (profile, keys, ICE, rtcp-mux)
+//!   answer from B:  B.heard ─▶ what was settled with B ─▶ what A is answered ─▶ the dataplane is told of both
+//! ```
+//!
+//! Input: a description as read, the options of the request. Output: state of the call's media lines, orders for their legs. Owns nothing; the
+//! text is [`crate::plan`]'s. The dataplane hears of a party when an answer has settled its keys: an offer that fails
+//! leaves what runs as it is.
+//!
+//! RFC 3264, 4568 (SDES), 5761 (rtcp-mux), 5763 §5 (DTLS roles), 8643 (OSRTP), 8839 (ICE).
+
+use crate::call::{Call, Kit, Wanted, blank_media};
+use crate::effect::{Level, Turn};
+use crate::error::NgError;
+use crate::identity::Dialogue;
+use crate::options::{Dtls, Ice, Options};
+use crate::party::{Heard, Media, MuxVerdict, PartyId};
+use crate::sdes;
+use crate::sdp::{Codec, MediaDescription, Protocol, SessionDescription, Setup};
+use crosspoint_contract::{Direction, DtlsRole, IceCredentials};
+use std::net::{IpAddr, SocketAddr};
+
+/// Ports are taken for both; the receiver's lines are decided.
+pub fn offer(
+    call: &mut Call,
+    dialogue: Dialogue,
+    description: &SessionDescription,
+    options: &Options,
+    kit: &mut Kit,
+    turn: &mut Turn,
+) -> Result<(), NgError> {
+    prepare(call, dialogue, description, options, kit);
+    call.parties[dialogue.to].was_offered = true;
+    for (index, line) in description.media.iter().enumerate() {
+        if !is_relayed(line) {
+            close_line(call, dialogue, index, kit, turn);
+            continue;
+        }
+        hear(call, dialogue.from, index, line, options);
+        consider_offer(&mut call.parties[dialogue.from].media[index], line, options, kit);
+        let sender = &call.parties[dialogue.from].media[index];
+        let wish = Wish::read(sender, line, options);
+        decide(&mut call.parties[dialogue.to].media[index], &wish, options, kit);
+        open_both(call, dialogue, index, line, options, kit, turn)?;
+    }
+    Ok(())
+}
+
+/// The answerer's lines are settled, then the offerer's; the dataplane is told.
+pub fn answer(
+    call: &mut Call,
+    dialogue: Dialogue,
+    description: &SessionDescription,
+    options: &Options,
+    kit: &mut Kit,
+    turn: &mut Turn,
+) -> Result<(), NgError> {
+    prepare(call, dialogue, description, options, kit);
+    call.answered = true;
+    for (index, line) in description.media.iter().enumerate() {
+        if !is_relayed(line) {
+            close_line(call, dialogue, index, kit, turn);
+            continue;
+        }
+        hear(call, dialogue.from, index, line, options);
+        settle_answerer(&mut call.parties[dialogue.from].media[index], line);
+        let answerer = &call.parties[dialogue.from].media[index];
+        let (suite, mux) = (answerer.keying.sdes.as_ref().map(|pair| pair.suite), answerer.rtcp_mux.agreed);
+        settle_offerer(&mut call.parties[dialogue.to].media[index], suite, mux, options, kit);
+        open_both(call, dialogue, index, line, options, kit, turn)?;
+    }
+    Ok(())
+}
+
+/// Both parties are told to the dataplane, and who hears whom.
+pub fn commit(call: &mut Call, dialogue: Dialogue, kit: &mut Kit, turn: &mut Turn) {
+    for party in [dialogue.from, dialogue.to] {
+        for index in 0..call.parties[party].media.len() {
+            call.describe(party, index, kit, turn);
+            note_unsettled(call, party, index, turn);
+        }
+    }
+    call.forward(kit, turn);
+}
+
+fn note_unsettled(call: &Call, party: PartyId, index: usize, turn: &mut Turn) {
+    let media = &call.parties[party].media[index];
+    let (Some(local), Some(heard)) = (&media.local, &media.heard) else { return };
+    if !local.described {
+        let text = format!("no keys were agreed with {} for media {}: nothing is relayed", heard.rtp, index + 1);
+        turn.note(Level::Warn, "keys_not_agreed", Some(&call.id), text);
+    }
+}
+
+/// Every line of the description has a place on both sides; names, labels and interfaces are taken over.
+fn prepare(call: &mut Call, dialogue: Dialogue, description: &SessionDescription, options: &Options, kit: &Kit) {
+    for party in [dialogue.from, dialogue.to] {
+        for line in description.media.iter().skip(call.parties[party].media.len()) {
+            call.parties[party].media.push(blank_media(&line.kind, &line.protocol, kit.settings));
+        }
+    }
+    let position = |name: &str| kit.settings.interfaces.iter().position(|interface| interface.name == name);
+    for (party, name) in [(dialogue.from, &options.from_interface), (dialogue.to, &options.to_interface)] {
+        if let Some(index) = name.as_deref().and_then(position) {
+            call.parties[party].interface = Some(index);
+        }
+    }
+    if let Some(label) = &options.label {
+        call.parties[dialogue.from].label = Some(label.clone());
+    }
+    if let Some(drops) = options.drop_traffic {
+        call.drops_traffic = drops;
+    }
+}
+
+/// Whether we have a part in a line: it is RTP and not refused.
+pub fn is_relayed(line: &MediaDescription) -> bool {
+    line.protocol.is_rtp() && !line.is_rejected()
+}
+
+/// RFC 3264 §6, §8.2: a line of port zero is over on both sides.
+fn close_line(call: &mut Call, dialogue: Dialogue, index: usize, kit: &mut Kit, turn: &mut Turn) {
+    for party in [dialogue.from, dialogue.to] {
+        call.close(party, index, kit, turn);
+    }
+}
+
+/// What a line says, and what the request says about the packets of its sender.
+fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, options: &Options) {
+    let other_learning = options.endpoint_learning;
+    let media = &mut call.parties[party].media[index];
+    let (rtp, rtcp) = addresses(line, options);
+    media.kind = line.kind.clone();
+    media.mid.clone_from(&line.mid);
+    media.direction = line.direction_wanted();
+    if options.unidirectional {
+        media.direction = Direction::SendOnly;
+    }
+    media.treatment.asymmetric = options.asymmetric && !options.symmetric;
+    media.treatment.strict_source = options.strict_source;
+    media.treatment.media_handover = options.media_handover;
+    if let Some(learning) = other_learning {
+        media.treatment.learning = learning;
+    }
+    if let Some(tos) = options.tos.and_then(|tos| u8::try_from(tos).ok()) {
+        media.treatment.tos = tos;
+    }
+    let advertised = line.connection.map_or(rtp.ip(), |connection| connection.address);
+    let ice = &line.ice;
+    let credentials = ice.ufrag.clone().zip(ice.pwd.clone()).map(|(ufrag, pwd)| IceCredentials { ufrag, pwd });
+    media.heard = Some(Heard {
+        rtp,
+        rtcp,
+        advertised,
+        ice: credentials,
+        ice_lite: ice.lite,
+        crypto: line.crypto.clone(),
+        fingerprint: line.fingerprint.clone(),
+        setup: line.setup,
+        rtcp_mux: line.rtcp_mux,
+        codecs: line.codecs.iter().map(without_parameters).collect(),
+    });
+}
+
+/// What tells formats apart. Parameters pass from line to line and need no place here.
+fn without_parameters(codec: &Codec) -> Codec {
+    let (payload_type, clock_rate_hz, channels) = (codec.payload_type, codec.clock_rate_hz, codec.channels);
+    Codec { payload_type, name: codec.name.clone(), clock_rate_hz, channels, fmtp: Vec::new(), rtcp_fb: Vec::new() }
+}
+
+/// Where a line wants its packets. `SIP-source-address` puts the proxy's word above the description's.
+fn addresses(line: &MediaDescription, options: &Options) -> (SocketAddr, SocketAddr) {
+    let said = line.connection.map_or(IpAddr::from([0, 0, 0, 0]), |connection| connection.address);
+    let override_by = options.received_from.filter(|_| options.trust_address == Some(false));
+    let address = override_by.filter(|_| !said.is_unspecified()).unwrap_or(said);
+    let rtp = SocketAddr::new(address, line.port);
+    let rtcp_port = match line.rtcp_mux {
+        true => line.port,
+        // RFC 3605 §2.1; without the attribute, the next port (RFC 3550 §11).
+        false => line.rtcp_port.unwrap_or(line.port.wrapping_add(1)),
+    };
+    let rtcp_address = line.rtcp_address.filter(|_| override_by.is_none()).unwrap_or(address);
+    (rtp, SocketAddr::new(rtcp_address, rtcp_port))
+}
+
+/// What of an offer is settled before anybody answers.
+fn consider_offer(media: &mut Media, line: &MediaDescription, options: &Options, kit: &mut Kit) {
+    media.protocol = line.protocol.clone();
+    let mux = options.rtcp_mux;
+    media.rtcp_mux.verdict = match () {
+        () if !line.rtcp_mux || mux.reject => MuxVerdict::No,
+        () if mux.accept || mux.demux => MuxVerdict::Yes,
+        () => MuxVerdict::AsOther,
+    };
+    if media.rtcp_mux.verdict == MuxVerdict::Yes {
+        media.rtcp_mux.agreed = true;
+    }
+    if options.dtls == Some(Dtls::Off) || options.dtls_reverse == Some(Dtls::Off) {
+        media.keying.dtls_off = options.dtls_reverse == Some(Dtls::Off) || media.keying.dtls_off;
+    }
+    let wants_passive = |dtls: Option<Dtls>| dtls == Some(Dtls::Passive);
+    media.keying.dtls_passive =
+        wants_passive(options.dtls) || wants_passive(options.dtls_reverse) || kit.settings.dtls_passive;
+    media.keying.opportunistic = !line.protocol.is_secure() && !line.crypto.is_empty() && options.osrtp.accept_rfc;
+    set_ice(media, line.ice.is_offered() && !options.reject_ice, kit);
+}
+
+/// Credentials of ours appear, stay or go.
+fn set_ice(media: &mut Media, speaks: bool, kit: &mut Kit) {
+    match speaks {
+        true => _ = media.ice.get_or_insert_with(|| kit.draw.ice_credentials()),
+        false => media.ice = None,
+    }
+}
+
+/// What the receiver of an offer is to be offered, before its own history is looked at.
+struct Wish {
+    protocol: Protocol,
+    ice: bool,
+    mux: bool,
+    mux_required: bool,
+    crypto: Vec<crate::sdp::CryptoLine>,
+}
+
+impl Wish {
+    fn read(sender: &Media, line: &MediaDescription, options: &Options) -> Wish {
+        let ice = match options.ice {
+            Ice::Default => line.ice.is_offered(),
+            Ice::Remove => false,
+            // The party's own credentials stand there: candidates of ours need its checks to reach us.
+            Ice::Force | Ice::ForceRelay | Ice::Optional => true,
+        };
+        let mux = options.rtcp_mux;
+        let passed = sender.rtcp_mux.verdict == MuxVerdict::AsOther;
+        Wish {
+            protocol: options.transport.map_or_else(|| line.protocol.clone(), |t| Protocol::parse(t.name())),
+            ice,
+            mux: mux.offer || mux.require || passed,
+            mux_required: mux.require,
+            crypto: line.crypto.clone(),
+        }
+    }
+}
+
+/// The receiver's line as it will be offered.
+fn decide(media: &mut Media, wish: &Wish, options: &Options, kit: &mut Kit) {
+    media.protocol = wish.protocol.clone();
+    media.rtcp_mux.offered = wish.mux;
+    media.rtcp_mux.required = wish.mux_required;
+    media.rtcp_mux.agreed &= wish.mux;
+    set_ice(media, wish.ice, kit);
+    let keying = &mut media.keying;
+    let secure = media.protocol.is_secure();
+    keying.opportunistic = !secure && (options.osrtp.offer || options.osrtp.offer_legacy);
+    keying.dtls_off = options.dtls == Some(Dtls::Off);
+    let offers_keys = secure || keying.opportunistic;
+    let offers_sdes = offers_keys && !options.sdes.off;
+    keying.offered = match offers_sdes {
+        true => sdes::offer(&wish.crypto, &options.sdes, keying.sdes.as_ref(), &keying.offered, kit.draw),
+        false => Vec::new(),
+    };
+    // While keys from SDP are in use, nothing else is offered.
+    keying.dtls_offered = offers_keys && !keying.dtls_off && keying.sdes.is_none();
+    keying.plain = !offers_keys;
+}
+
+/// Ports and legs for a line, on both sides.
+fn open_both(
+    call: &mut Call,
+    dialogue: Dialogue,
+    index: usize,
+    line: &MediaDescription,
+    options: &Options,
+    kit: &mut Kit,
+    turn: &mut Turn,
+) -> Result<(), NgError> {
+    let senders_family = line.connection.is_some_and(|connection| connection.address.is_ipv6());
+    for party in [dialogue.to, dialogue.from] {
+        let media = &call.parties[party].media[index];
+        let is_ipv6 = match (&media.heard, options.address_family) {
+            (_, Some(family)) if party == dialogue.to => family == crate::options::Family::Ip6,
+            // A party that has said where it is, is there; also when an old-style hold says 0.0.0.0.
+            (Some(heard), _) => heard.rtp.is_ipv6(),
+            (None, _) => media.local.as_ref().map_or(senders_family, |local| local.address.is_ipv6()),
+        };
+        let wanted = Wanted {
+            interface: call.parties[party].interface,
+            is_ipv6,
+            has_rtcp: !media.rtcp_mux.required && !media.rtcp_mux.agreed,
+            ice: media.ice.clone(),
+        };
+        call.open(party, index, &wanted, kit, turn).ok_or(NgError::OutOfPorts)?;
+    }
+    Ok(())
+}
+
+/// What an answer settled with whoever gave it.
+fn settle_answerer(media: &mut Media, line: &MediaDescription) {
+    let keying = &mut media.keying;
+    let was_plain = keying.plain || keying.opportunistic;
+    media.protocol = line.protocol.clone();
+    media.rtcp_mux.agreed = media.rtcp_mux.offered && line.rtcp_mux;
+    keying.plain = false;
+    if keying.dtls_offered && line.fingerprint.is_some() {
+        // RFC 5763 §5: the answerer says active or passive; we are the other.
+        keying.dtls = Some(match line.setup {
+            Some(Setup::Passive) => DtlsRole::Client,
+            _ => DtlsRole::Server,
+        });
+        keying.sdes = None;
+        return;
+    }
+    keying.dtls = None;
+    keying.sdes = sdes::answered(&line.crypto, &keying.offered, keying.sdes.as_ref());
+    keying.plain = keying.sdes.is_none() && was_plain && !line.protocol.is_secure();
+    if line.ice.ufrag.is_none() && media.heard.as_ref().is_some_and(|heard| heard.ice.is_none()) {
+        media.ice = None;
+    }
+}
+
+/// What the offerer is answered, now that the other side is known.
+fn settle_offerer(
+    media: &mut Media,
+    others_suite: Option<sdes::Suite>,
+    others_mux: bool,
+    options: &Options,
+    kit: &mut Kit,
+) {
+    let Some(heard) = &media.heard else { return };
+    media.rtcp_mux.agreed = match media.rtcp_mux.verdict {
+        MuxVerdict::No => false,
+        MuxVerdict::Yes => true,
+        MuxVerdict::AsOther => others_mux,
+    };
+    if options.ice == Ice::Remove {
+        media.ice = None;
+    }
+    let keying = &mut media.keying;
+    let opportunistic = keying.opportunistic || (options.osrtp.accept_rfc && !heard.crypto.is_empty());
+    let secure = media.protocol.is_secure();
+    keying.plain = !secure && !opportunistic;
+    if keying.plain {
+        (keying.dtls, keying.sdes) = (None, None);
+        return;
+    }
+    let off = keying.dtls_off || options.dtls == Some(Dtls::Off);
+    if secure && heard.fingerprint.is_some() && !off {
+        let passive = keying.dtls_passive || options.dtls == Some(Dtls::Passive);
+        keying.dtls = Some(role_towards_offerer(heard.setup, keying.dtls, passive));
+        keying.sdes = None;
+        return;
+    }
+    keying.dtls = None;
+    keying.sdes = match options.sdes.off {
+        true => None,
+        false => sdes::accept(&heard.crypto, others_suite, &options.sdes, keying.sdes.as_ref(), kit.draw),
+    };
+}
+
+/// RFC 5763 §5: who offers `actpass` leaves the choice to us; RFC 8842 §5.3: what was chosen before stays.
+fn role_towards_offerer(setup: Option<Setup>, before: Option<DtlsRole>, passive: bool) -> DtlsRole {
+    match setup {
+        Some(Setup::Active) => DtlsRole::Server,
+        Some(Setup::Passive) => DtlsRole::Client,
+        _ => before.unwrap_or(if passive { DtlsRole::Server } else { DtlsRole::Client }),
+    }
+}

@@ -1,0 +1,110 @@
+//! Orders under way to the dataplane: numbered, and remembered until answered.
+//!
+//! Input: a command and what its answer is for. Output: `Effect::Order`; the purpose back with its answer. Owns the command numbers, which
+//! have a range of their own, because the rest of control may speak to the same dataplane. An order that was refused for want of room is not
+//! kept: the call says all it has to say again, which is harmless.
+
+use crate::effect::{Effect, Turn};
+use crosspoint_contract::limits::COMMANDS_OUTSTANDING_MAX;
+use crosspoint_contract::{CallKey, Command, CommandId, LegId, Order};
+use std::collections::{HashMap, VecDeque};
+
+/// Numbers of this core have this bit.
+const OURS: u64 = 1 << 62;
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A leg of this call, whose ports may turn out to be taken.
+    Open { call: CallKey, leg: LegId },
+    /// Any other order of this call.
+    Change { call: CallKey },
+    /// Figures that an answer waits for.
+    Figures { wait: u64, leg: LegId },
+    /// The end of a leg whose last figures an answer waits for.
+    Farewell { wait: u64, leg: LegId },
+    /// Nobody waits.
+    Nothing,
+}
+
+#[derive(Debug, Default)]
+pub struct Orders {
+    attached: bool,
+    last: u64,
+    outstanding: HashMap<u64, Purpose>,
+    /// Beyond what may be outstanding.
+    waiting: VecDeque<(Command, Purpose)>,
+}
+
+impl Orders {
+    pub fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// While detached nothing is kept: at attachment the calls say everything anew.
+    pub fn give(&mut self, command: Command, purpose: Purpose, turn: &mut Turn) {
+        if !self.attached {
+            return;
+        }
+        match self.outstanding.len() < COMMANDS_OUTSTANDING_MAX {
+            true => self.send(command, purpose, turn),
+            false => self.waiting.push_back((command, purpose)),
+        }
+    }
+
+    fn send(&mut self, command: Command, purpose: Purpose, turn: &mut Turn) {
+        self.last += 1;
+        self.outstanding.insert(self.last, purpose);
+        turn.effects.push(Effect::Order(Order { id: CommandId(OURS | self.last), command }));
+    }
+
+    /// What is answered; `None` for the orders of others and of earlier attachments.
+    pub fn answered(&mut self, id: CommandId, turn: &mut Turn) -> Option<Purpose> {
+        let purpose = (id.0 & OURS != 0).then(|| self.outstanding.remove(&(id.0 & !OURS)))??;
+        if let Some((command, purpose)) = self.waiting.pop_front() {
+            self.send(command, purpose, turn);
+        }
+        Some(purpose)
+    }
+
+    pub fn attach(&mut self) {
+        self.detach();
+        self.attached = true;
+    }
+
+    pub fn detach(&mut self) {
+        self.attached = false;
+        self.outstanding.clear();
+        self.waiting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::Now;
+
+    fn given(orders: &mut Orders, action: impl FnOnce(&mut Orders, &mut Turn)) -> Vec<CommandId> {
+        let mut effects = Vec::new();
+        action(orders, &mut Turn { now: Now::default(), effects: &mut effects });
+        let id = |effect| match effect {
+            Effect::Order(order) => Some(order.id),
+            _ => None,
+        };
+        effects.into_iter().filter_map(id).collect()
+    }
+
+    #[test]
+    fn no_more_orders_are_outstanding_than_the_contract_allows_and_the_rest_follows() {
+        let mut orders = Orders::default();
+        assert!(given(&mut orders, |o, t| o.give(Command::ReadCounters, Purpose::Nothing, t)).is_empty());
+        orders.attach();
+        let ids: Vec<_> = (0..COMMANDS_OUTSTANDING_MAX + 2)
+            .flat_map(|_| given(&mut orders, |o, t| o.give(Command::ReadCounters, Purpose::Nothing, t)))
+            .collect();
+        assert_eq!(ids.len(), COMMANDS_OUTSTANDING_MAX);
+        assert_eq!(given(&mut orders, |o, t| _ = o.answered(ids[0], t)).len(), 1);
+        assert!(given(&mut orders, |o, t| _ = o.answered(ids[0], t)).is_empty(), "an answer counts once");
+        assert!(given(&mut orders, |o, t| _ = o.answered(CommandId(1), t)).is_empty(), "another's order");
+    }
+}

@@ -1,0 +1,222 @@
+//! One party of a call: who it is, what each of its media lines said, which leg serves it.
+//!
+//! ```text
+//!   Party (tag, via-branch, label)
+//!     ├─ Media 1: heard (its SDP) · written (ours to it) · Local ──▶ a leg of the dataplane
+//!     ├─ Media 2
+//!     └─ sources: the parties whose media it gets
+//! ```
+//!
+//! Input: descriptions as read, decisions of [`crate::negotiate`]. Output: state for the next description and for the
+//! figures. Owns the media lines of a party. rtpengine calls a party a monologue.
+
+use crate::options::Learning;
+use crate::sdes::{KeyPair, OurLine};
+use crate::sdp::{Codec, CryptoLine, Fingerprint, MediaKind, Protocol, Setup};
+use crosspoint_contract::{Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, StreamReport};
+use std::net::{IpAddr, SocketAddr};
+
+/// Index into the parties of a call. A party keeps it for the life of the call.
+pub type PartyId = usize;
+
+#[derive(Debug, Default)]
+pub struct Party {
+    /// Empty until an answer names it.
+    pub tag: String,
+    pub via_branch: Option<String>,
+    pub label: Option<String>,
+    pub created_us: u64,
+    pub media: Vec<Media>,
+    /// Whom it hears, newest first.
+    pub sources: Vec<Source>,
+    pub filter: FlowFilter,
+    /// It is to stop at this time, or has stopped.
+    pub deleted: Option<Deletion>,
+    /// Its newest description, for those who subscribe to it.
+    pub description: Option<Box<str>>,
+    /// It was offered to: rtpengine takes the controlling role of ICE towards it.
+    pub was_offered: bool,
+    /// Index into the interfaces of the settings, once a request named one.
+    pub interface: Option<usize>,
+    /// For `replace-sdp-version`: what was last written to it, and the version it got.
+    pub written: Option<(u64, u64)>,
+}
+
+/// A party deleted by the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    At(u64),
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub party: PartyId,
+    /// By offer and answer; else by `subscribe request`.
+    pub by_dialogue: bool,
+}
+
+/// One m-line.
+#[derive(Debug)]
+pub struct Media {
+    pub kind: MediaKind,
+    /// Between us and the party.
+    pub protocol: Protocol,
+    pub heard: Option<Heard>,
+    pub local: Option<Local>,
+    pub keying: Keying,
+    pub rtcp_mux: Mux,
+    /// Ours for it, where ICE is spoken with it.
+    pub ice: Option<IceCredentials>,
+    /// As the party sees it.
+    pub direction: Direction,
+    pub treatment: Treatment,
+    pub mid: Option<String>,
+    /// `generate-mid` made it, and the party has not named another.
+    pub was_rejected: bool,
+}
+
+/// What the party's newest description says of an m-line.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// After `received-from` and its like.
+    pub rtp: SocketAddr,
+    pub rtcp: SocketAddr,
+    /// As the description said.
+    pub advertised: IpAddr,
+    pub ice: Option<IceCredentials>,
+    /// RFC 8445 §2.5.
+    pub ice_lite: bool,
+    pub crypto: Vec<CryptoLine>,
+    pub fingerprint: Option<Fingerprint>,
+    pub setup: Option<Setup>,
+    pub rtcp_mux: bool,
+    /// What it can receive, by its numbers.
+    pub codecs: Vec<Codec>,
+}
+
+/// RFC 5761 §5.1.1, both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mux {
+    /// We have offered it to the party.
+    pub offered: bool,
+    /// We have offered nothing else: there is no port for RTCP.
+    pub required: bool,
+    /// What becomes of its own offer.
+    pub verdict: MuxVerdict,
+    /// RTCP shares the port.
+    pub agreed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MuxVerdict {
+    /// It offered none, or is refused.
+    #[default]
+    No,
+    Yes,
+    /// As the other party answers.
+    AsOther,
+}
+
+/// How SRTP gets its keys.
+#[derive(Debug, Default)]
+pub struct Keying {
+    /// Lines of our newest offer.
+    pub offered: Vec<OurLine>,
+    pub sdes: Option<KeyPair>,
+    /// We have offered DTLS.
+    pub dtls_offered: bool,
+    pub dtls: Option<DtlsRole>,
+    /// `DTLS=off` towards the party.
+    pub dtls_off: bool,
+    /// Whether the party asked for us to wait (`DTLS=passive`).
+    pub dtls_passive: bool,
+    /// Plain RTP is settled.
+    pub plain: bool,
+    /// RFC 8643: keys were offered on a plain profile.
+    pub opportunistic: bool,
+}
+
+/// What requests said about the packets of the party.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Treatment {
+    pub learning: Learning,
+    pub asymmetric: bool,
+    pub strict_source: bool,
+    pub media_handover: bool,
+    pub tos: u8,
+}
+
+/// Ports of ours, and the leg behind them.
+#[derive(Debug)]
+pub struct Local {
+    pub leg: LegId,
+    pub address: IpAddr,
+    /// What descriptions say.
+    pub advertised: IpAddr,
+    pub rtp: u16,
+    pub rtcp: Option<u16>,
+    /// The credentials that the leg was opened with.
+    pub ice: Option<IceCredentials>,
+    pub tos: u8,
+    /// Whose packets go where, as the dataplane was last told.
+    pub sinks: Vec<LegId>,
+    pub filter: FlowFilter,
+    /// The dataplane was told of the party.
+    pub described: bool,
+    /// Nothing was heard for the timeout.
+    pub silent: bool,
+    pub connected_to: Option<SocketAddr>,
+    pub report: LegReport,
+    pub streams: Vec<StreamReport>,
+    /// When the report was read.
+    pub read_us: u64,
+}
+
+impl Party {
+    pub fn new(tag: &str, via_branch: Option<&str>, created_us: u64) -> Party {
+        Party { tag: tag.into(), via_branch: via_branch.map(str::to_owned), created_us, ..Party::default() }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.deleted == Some(Deletion::Done)
+    }
+
+    /// It has dialogue with `party`, in whichever direction media flows.
+    pub fn hears(&self, party: PartyId) -> bool {
+        self.sources.iter().any(|source| source.party == party)
+    }
+
+    pub fn legs(&self) -> impl Iterator<Item = &Local> {
+        self.media.iter().filter_map(|media| media.local.as_ref())
+    }
+}
+
+impl Media {
+    pub fn new(kind: MediaKind, protocol: Protocol, learning: Learning, tos: u8) -> Media {
+        let treatment = Treatment { learning, asymmetric: false, strict_source: false, media_handover: false, tos };
+        Media {
+            kind,
+            protocol,
+            heard: None,
+            local: None,
+            keying: Keying::default(),
+            rtcp_mux: Mux::default(),
+            ice: None,
+            direction: Direction::SendReceive,
+            treatment,
+            mid: None,
+            was_rejected: false,
+        }
+    }
+}
+
+impl Local {
+    pub fn rtp_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.rtp)
+    }
+
+    pub fn rtcp_address(&self) -> Option<SocketAddr> {
+        self.rtcp.map(|port| SocketAddr::new(self.address, port))
+    }
+}
