@@ -132,4 +132,5 @@ async def main():
             talking.result()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

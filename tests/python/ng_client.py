@@ -14,6 +14,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+RELAY = os.environ.get("NG_RELAY", "crosspoint")
 CROSSPOINT = os.environ.get("CROSSPOINT_BIN", str(ROOT / "target/release/crosspoint"))
 
 
@@ -112,6 +113,11 @@ class Relay:
         data_dir = tempfile.mkdtemp(prefix="crosspoint-ng-")
         program = [CROSSPOINT, "rtpengine", "--config-file=none", f"--data-dir={data_dir}"]
         return cls._start(program, ports, interfaces, more)
+
+    @classmethod
+    def under_test(cls, **options):
+        """Ours; or rtpengine, by NG_RELAY=rtpengine, to see that a test asks nothing which a good relay does not do."""
+        return {"crosspoint": cls.crosspoint, "rtpengine": cls.rtpengine}[RELAY](**options)
 
     @classmethod
     def _start(cls, program, ports, interfaces, more):
