@@ -167,7 +167,7 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
 /// What tells formats apart. Parameters pass from line to line and need no place here.
 fn without_parameters(codec: &Codec) -> Codec {
     let (payload_type, clock_rate_hz, channels) = (codec.payload_type, codec.clock_rate_hz, codec.channels);
-    Codec { payload_type, name: codec.name.clone(), clock_rate_hz, channels, fmtp: Vec::new(), rtcp_fb: Vec::new() }
+    Codec { payload_type, name: codec.name.clone(), clock_rate_hz, channels, fmtp: None, rtcp_fb: Vec::new() }
 }
 
 /// Where a line wants its packets. `SIP-source-address` puts the proxy's word above the description's.
