@@ -137,6 +137,7 @@ impl<R> Cookies<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const KAMAILIO: Sender = Sender::Connection(1);
 
@@ -203,5 +204,36 @@ mod tests {
         cookies.expire(KEPT_MS);
         assert_eq!(cookies.answer(ticket, b"r"[..].into()), [0; 0]);
         assert_eq!(cookies.kept_bytes, 0);
+    }
+
+    proptest! {
+        /// Against the obvious: a list of who came when, and what each was told.
+        #[test]
+        fn a_message_takes_effect_once_and_everybody_hears_the_same(
+            steps in proptest::collection::vec((0..4_u8, any::<bool>(), 0..20_000_u64), 1..60),
+        ) {
+            let mut cookies = Cookies::default();
+            let mut in_work: HashMap<u8, (Ticket, u64, usize)> = HashMap::new();
+            let mut answered: HashMap<u8, (Arc<[u8]>, u64)> = HashMap::new();
+            let mut now_ms = 0;
+            for (step, (cookie, answer, pause_ms)) in steps.into_iter().enumerate() {
+                now_ms += pause_ms;
+                in_work.retain(|_, (_, arrived_ms, _)| now_ms < *arrived_ms + KEPT_MS);
+                answered.retain(|_, (_, arrived_ms)| now_ms < *arrived_ms + KEPT_MS);
+                match cookies.arrive(now_ms, KAMAILIO, &[cookie], step) {
+                    Arrival::Fresh(ticket) => {
+                        prop_assert!(!in_work.contains_key(&cookie) && !answered.contains_key(&cookie));
+                        in_work.insert(cookie, (ticket, now_ms, 1));
+                    }
+                    Arrival::Waiting => in_work.get_mut(&cookie).expect("in work").2 += 1,
+                    Arrival::Answered(reply) => prop_assert_eq!(&reply, &answered[&cookie].0),
+                }
+                if answer && let Some((ticket, arrived_ms, waiting)) = in_work.remove(&cookie) {
+                    let reply: Arc<[u8]> = vec![step as u8].into();
+                    prop_assert_eq!(cookies.answer(ticket, Arc::clone(&reply)).len(), waiting.min(WAITING_MAX));
+                    answered.insert(cookie, (reply, arrived_ms));
+                }
+            }
+        }
     }
 }

@@ -35,7 +35,7 @@ pub enum Takes {
     Family,
     /// A list of flags.
     Flags,
-    /// A line of flags and keys: [`super::rtpp_flags`].
+    /// A line of flags and keys, with lists and dictionaries in brackets.
     Line,
 }
 
