@@ -16,8 +16,10 @@
 //! RFC 8866 (SDP), 3264 (offer/answer), 4568 (SDES), 5761 (rtcp-mux), 8122 (fingerprints), 8839 and 8840 (ICE, trickle),
 //! 8842 (DTLS), 9143 (BUNDLE). No IO, no randomness: keys, credentials and ports come in with the plan.
 
+mod address;
 mod attributes;
 pub mod codecs;
+mod create;
 mod ice;
 mod media;
 mod plan;
@@ -25,7 +27,9 @@ mod read;
 mod session;
 mod write;
 
-pub use ice::{Candidate, CandidateKind, IceDescription};
+pub use address::{OurPlaces, Pointing, media_points, pointing};
+pub use create::{NewMedia, NewSession, create};
+pub use ice::{Candidate, CandidateKind, HostAddress, IceDescription, our_candidates};
 pub use media::{Codec, CryptoLine, Fingerprint, MediaDescription, MediaKind, Protocol, Setup, static_codec};
 pub use plan::{DtlsPlan, IcePlan, MediaPlan, OriginPlan, OurIce, Placement, RelayPlan, RtcpPlan, SessionPlan};
 pub use read::{read, read_fragment};

@@ -59,10 +59,12 @@ pub struct RelayPlan {
     pub codecs: Option<Vec<Codec>>,
     /// Written unless `original_direction`; `None` is `sendrecv`.
     pub direction: Option<Direction>,
+    /// Neither these nor `dtls` are written where the party's own pass, see [`IcePlan::passes`].
     pub crypto: Vec<CryptoLine>,
     /// Keys end in `=` as base64 would have it, which 10.5 leaves out unless told `SDES-pad`.
     pub crypto_padded: bool,
     pub dtls: Option<DtlsPlan>,
+    /// The party's own, unless told otherwise (`ptime`). `None`: nothing is said.
     pub ptime_ms: Option<u32>,
     pub ice: IcePlan,
     /// `a=mid`: the party's, or one made for it (`generate-mid`).

@@ -47,8 +47,11 @@ pub fn read_fragment(text: &str) -> Result<SessionDescription, SdpError> {
     Ok(description)
 }
 
-/// RFC 8866 §5: `<type>=<value>`.
+/// RFC 8866 §5: `<type>=<value>`; §9: a value has neither CR nor NUL in it.
 fn split(line: &str) -> Result<Line, SdpError> {
+    if line.contains(['\r', '\0']) {
+        return Err(SdpError::Malformed);
+    }
     match line.as_bytes() {
         [letter, b'=', ..] if b"vosiuepcbtrzkam".contains(letter) => {
             Ok(Line { letter: *letter, value: line[2..].into() })
@@ -89,10 +92,19 @@ fn parse_media(value: &str) -> Option<MediaDescription> {
     })
 }
 
-/// What is known of the formats before any rtpmap was read. Words that are no payload type are dropped.
+/// What is known of the formats before any rtpmap was read: each payload type once.
 fn listed(formats: &[String]) -> Vec<Codec> {
-    let types = formats.iter().filter_map(|f| f.parse::<u8>().ok()).filter(|payload_type| *payload_type < 128);
-    types.map(static_codec).collect()
+    let mut seen = [false; 128];
+    let types = formats.iter().filter_map(|format| payload_type(format));
+    types
+        .filter(|payload_type| !std::mem::replace(&mut seen[usize::from(*payload_type)], true))
+        .map(static_codec)
+        .collect()
+}
+
+/// RFC 3550 §5.1: seven bits.
+fn payload_type(format: &str) -> Option<u8> {
+    format.parse().ok().filter(|payload_type| *payload_type < 128)
 }
 
 fn add_to_session(description: &mut SessionDescription, line: Line) -> Result<(), SdpError> {
@@ -255,6 +267,7 @@ fn describe_codecs(media: &mut MediaDescription) {
 
 /// RFC 8866 §5.7: connection data for the session or for each media, unless nothing is sent there.
 fn complete(media: &MediaDescription) -> Option<()> {
-    let formats_understood = !media.protocol.is_rtp() || media.codecs.len() == media.formats.len();
+    let is_understood = |format: &String| !media.protocol.is_rtp() || payload_type(format).is_some();
+    let formats_understood = media.formats.iter().all(is_understood);
     (media.connection.is_some() && formats_understood).then_some(())
 }

@@ -1,7 +1,7 @@
 //! From a description and a plan to text: the party's lines in their order, with ours in place of those that we own.
 //!
 //! ```text
-//!   session   its lines; o=, s= and c= as planned; without what only the m-lines say; then a=ice-lite and further attributes
+//!   session   its lines; o=, s= and c= as planned; without what only the m-lines say; further attributes, a=ice-lite
 //!   m-line    m=, the party's lines without those below, then in the order of rtpengine 10.5:
 //!             a=mid  a=rtpmap/fmtp/rtcp-fb of every format  a=sendrecv  a=rtcp  a=rtcp-mux  a=crypto  a=setup  a=fingerprint
 //!             a=ptime  a=ice-ufrag  a=ice-pwd  a=ice-options  a=candidate  a=remote-candidates  a=end-of-candidates
@@ -10,7 +10,7 @@
 //! Where it differs from 10.5, and why:
 //! - every line ends in CRLF, whatever the party used (RFC 8866 §5);
 //! - owned attributes go by their names, also where they do not parse: 10.5 passes `a=candidate` without a type,
-//!   `a=fingerprint` of a wrong length and `a=crypto` of the session, and with them the party's address or keys;
+//!   `a=fingerprint` of a wrong length and `a=crypto` and `a=rtcp` of the session, and with them the party's address or keys;
 //! - a format that nobody names gets no `a=rtpmap`; 10.5 writes `a=rtpmap:97 /0`;
 //! - an m-line that passes untouched gets its own `c=`, but no `a=mid` of ours;
 //! - a rejected m-line says `a=end-of-candidates` only if the party did, and keeps the party's ICE only where all do.
@@ -89,10 +89,10 @@ fn write_session(out: &mut Text, description: &SessionDescription, plan: &Sessio
             _ => out.pass(line),
         }
     }
+    plan.attributes.iter().for_each(|attribute| out.line("a=", attribute));
     if plan.ice_lite {
         out.line("a=ice-lite", "");
     }
-    plan.attributes.iter().for_each(|attribute| out.line("a=", attribute));
 }
 
 fn write_origin(out: &mut Text, description: &SessionDescription, plan: &SessionPlan) {
@@ -143,7 +143,7 @@ fn write_connection(out: &mut Text, line: &Line, ours: IpAddr, hold_passes: bool
 fn session_passes(line: &Line, plan: &SessionPlan, passing: Passing) -> bool {
     let Some((name, value)) = line.as_attribute() else { return true };
     match name {
-        "crypto" => false,
+        "crypto" | "rtcp" => false,
         "extmap" => !plan.strip_extmap,
         "group" => passing.transport || !value.starts_with("BUNDLE"),
         _ if parse_direction(name).is_some() => plan.original_direction || passing.transport,
@@ -207,8 +207,10 @@ fn write_relayed(out: &mut Text, media: &MediaDescription, of: &MediaPlan, relay
         out.line("a=", direction_name(relay.direction.unwrap_or_default()));
     }
     write_rtcp(out, relay.placement);
-    relay.crypto.iter().for_each(|crypto| write_crypto(out, crypto, relay.crypto_padded));
-    relay.dtls.iter().for_each(|dtls| write_dtls(out, dtls));
+    if !relay.ice.passes() {
+        relay.crypto.iter().for_each(|crypto| write_crypto(out, crypto, relay.crypto_padded));
+        relay.dtls.iter().for_each(|dtls| write_dtls(out, dtls));
+    }
     relay.ptime_ms.iter().for_each(|ptime| out.line("a=ptime:", ptime));
     write_ice(out, media, &relay.ice);
 }
@@ -227,8 +229,7 @@ fn write_passing(out: &mut Text, media: &MediaDescription, of: &MediaPlan, plan:
 fn media_passes(line: &Line, media: &MediaDescription, plan: &SessionPlan, passing: Passing) -> bool {
     let Some((name, value)) = line.as_attribute() else { return true };
     match name {
-        "mid" | "end-of-candidates" => false,
-        "ptime" => media.ptime_ms.is_none(),
+        "mid" | "end-of-candidates" | "ptime" => false,
         "rtcp" | "rtcp-mux" => passing.placement,
         "rtpmap" | "fmtp" | "rtcp-fb" => !media.protocol.is_rtp() || !speaks_of_a_payload_type(value),
         "extmap" => !plan.strip_extmap,
