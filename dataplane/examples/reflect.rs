@@ -2,39 +2,69 @@
 //! before any stage has touched it; so this is the control that the dataplane's figures are compared with.
 //!
 //! ```text
-//!   reflect uring 60 &              # prints its address, and its figures when the seconds are over
-//!   reflect load ADDRESS 5 [flows]  # as many 172-byte datagrams as one core can send and read back
+//!   reflect uring 60 &                      # prints its address, and its figures when the seconds are over
+//!   reflect load ADDRESS 5                  # as many 172-byte datagrams of 500 flows as one core can send and read back
+//!
+//!   reflect uring 60 --ports steered &      # as an RTP leg has them: PORTS ports from ADDRESS on; or `sockets`
+//!   reflect load ADDRESS 5 --ports          # each flow to a port of its own
 //! ```
 //!
 //! Pin each to a core of its own (`taskset -c`).
 
+use crosspoint_dataplane::PortsChoice;
 use crosspoint_dataplane::batch::{Disposition, Nanos};
-use crosspoint_dataplane::io::{self, IoConfig, Opened, WorkerPorts};
+use crosspoint_dataplane::io::{self, ClaimedPort, IoConfig, Opened, PortRefused, Ports, PortsConfig};
 use std::error::Error;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// 20 ms of G.711 in RTP.
 const PAYLOAD_BYTES: usize = 172;
 
+/// Callers, and ports where each has one.
+const FLOWS: u16 = 500;
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["load", addr, seconds] => load(addr.parse()?, seconds.parse()?, 500),
-        ["load", addr, seconds, flows] => load(addr.parse()?, seconds.parse()?, flows.parse()?),
-        [backend, seconds] => reflect(backend, seconds.parse()?, 4096),
-        [backend, seconds, legs] => reflect(backend, seconds.parse()?, legs.parse()?),
-        _ => Err("reflect uring|mmsg|auto SECONDS [LEGS], or reflect load ADDRESS SECONDS [FLOWS]".into()),
+        ["load", addr, seconds] => load(addr.parse()?, seconds.parse()?, 1),
+        ["load", addr, seconds, "--ports"] => load(addr.parse()?, seconds.parse()?, FLOWS),
+        [backend, seconds] => reflect(backend, seconds.parse()?, None),
+        [backend, seconds, "--ports", choice] => reflect(backend, seconds.parse()?, Some(choice.parse()?)),
+        _ => Err("reflect uring|mmsg|auto SECONDS [--ports steered|sockets|auto], or \
+                  reflect load ADDRESS SECONDS [--ports]"
+            .into()),
     }
 }
 
-fn reflect(backend: &str, seconds: u64, legs_max: usize) -> Result<(), Box<dyn Error>> {
-    let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config =
-        IoConfig { addr, backend: backend.parse()?, legs_max, huge_pages: false, ports: WorkerPorts::default() };
-    let Opened { mut io, mut batch, reason, .. } = io::open(&config)?;
-    println!("{} {reason}", io.local_addr());
+fn reflect(backend: &str, seconds: u64, choice: Option<PortsChoice>) -> Result<(), Box<dyn Error>> {
+    let addrs = choice.map(|_| LOCAL).into_iter().collect();
+    let choice = choice.unwrap_or_default();
+    let (ports, workers) = Ports::open(&PortsConfig { addrs, choice, workers: 1, ports_max: FLOWS.into() })?;
+    let opened = io::open(&IoConfig {
+        addr: SocketAddr::new(LOCAL, 0),
+        backend: backend.parse()?,
+        legs_max: 4096,
+        huge_pages: false,
+        ports: workers.into_iter().next().unwrap_or_default(),
+    })?;
+    reflect_on(opened, &ports, seconds)
+}
+
+fn reflect_on(opened: Opened, ports: &Ports, seconds: u64) -> Result<(), Box<dyn Error>> {
+    let Opened { mut io, mut batch, reason, .. } = opened;
+    let claimed = if ports.hello().addrs.is_empty() { Vec::new() } else { claim_in_a_row(ports)? };
+    for port in &claimed {
+        io.open_port(&port.spec())?;
+    }
+    println!(
+        "{} {reason}; ports: {}",
+        claimed.first().map_or(io.local_addr(), ClaimedPort::addr),
+        ports.hello().reason
+    );
     let end = Nanos::now().saturating_add_ns(seconds * 1_000_000_000);
     let (mut turns, cpu_start) = (0u64, cpu_ns());
     while batch.now() < end {
@@ -56,9 +86,17 @@ fn reflect(backend: &str, seconds: u64, legs_max: usize) -> Result<(), Box<dyn E
     Ok(())
 }
 
-/// Sends bursts from `flows` sockets in turn and reads what came back, for some seconds.
-fn load(addr: SocketAddr, seconds: u64, flows: usize) -> Result<(), Box<dyn Error>> {
-    let sockets = (0..flows).map(|_| connected(addr)).collect::<std::io::Result<Vec<_>>>()?;
+/// Ports one after another, below those that the kernel gives to anybody.
+fn claim_in_a_row(ports: &Ports) -> Result<Vec<ClaimedPort>, PortRefused> {
+    let starts = (24_000..=32_000 - FLOWS).step_by(FLOWS.into());
+    let row = |start| (start..start + FLOWS).map(|port| ports.claim(0, SocketAddr::new(LOCAL, port), 0)).collect();
+    starts.map(row).find(Result::is_ok).unwrap_or(Err(PortRefused::Taken))
+}
+
+/// Sends bursts from a socket for each flow in turn and reads what came back, for some seconds.
+fn load(addr: SocketAddr, seconds: u64, ports: u16) -> Result<(), Box<dyn Error>> {
+    let to = |flow: u16| SocketAddr::new(addr.ip(), addr.port() + flow % ports);
+    let sockets = (0..FLOWS).map(|flow| connected(to(flow))).collect::<std::io::Result<Vec<_>>>()?;
     let (mut sent, mut returned, mut buffer) = (0u64, 0u64, [0; 2048]);
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(seconds) {
