@@ -4,7 +4,7 @@
 //! Owns the defaults and their reasons. Does not parse files or arguments.
 
 use crate::fault::Fault;
-use crosspoint_contract::limits::{LEGS_PER_WORKER_MAX, WORKERS_MAX};
+use crosspoint_contract::limits::{LEGS_PER_WORKER_MAX, RTP_ADDRS_MAX, WORKERS_MAX};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -78,6 +78,11 @@ impl DataplaneConfig {
         (self.legs_max as usize).div_ceil(self.workers_count()).max(2)
     }
 
+    /// Ports that one worker may have open: RTP and RTCP of each leg.
+    pub fn ports_per_worker(&self) -> usize {
+        2 * self.legs_per_worker()
+    }
+
     /// Refuses values that cannot work, before anything is opened.
     pub fn check(&self) -> Result<(), Fault> {
         let workers = self.workers_count();
@@ -106,6 +111,27 @@ impl DataplaneConfig {
                 name: "port-base",
                 why: format!("leaves no ports for {workers} workers; choose one below {}", 65_536 - workers),
             });
+        }
+        self.check_rtp_addrs()
+    }
+
+    fn check_rtp_addrs(&self) -> Result<(), Fault> {
+        let fault = |why| Err(Fault::Setting { name: "rtp-addr", why });
+        let addrs = &self.rtp_addrs;
+        if addrs.len() > RTP_ADDRS_MAX {
+            return fault(format!("is given {} times, the most is {RTP_ADDRS_MAX}", addrs.len()));
+        }
+        for (n, addr) in addrs.iter().enumerate() {
+            // Packets leave from the address they came to, so each has to be one.
+            if addr.is_unspecified() || addr.is_multicast() {
+                return fault(format!("is {addr}; name the addresses themselves, `ip -brief address` shows them"));
+            }
+            if matches!(addr, IpAddr::V6(v6) if v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some()) {
+                return fault(format!("is {addr}; give a routed IPv6 address, or IPv4 as such"));
+            }
+            if addrs[..n].contains(addr) {
+                return fault(format!("is {addr} twice"));
+            }
         }
         Ok(())
     }
@@ -260,6 +286,11 @@ mod tests {
         assert!(matches!(ports.check(), Err(Fault::Setting { name: "port-base", .. })));
         let legs = DataplaneConfig { legs_max: u32::MAX, workers: 1, ..DataplaneConfig::default() };
         assert!(matches!(legs.check(), Err(Fault::Setting { name: "legs-max", .. })));
+        for addrs in [&["0.0.0.0"][..], &["ff02::1"], &["fe80::1"], &["::ffff:192.0.2.1"], &["::1", "::1"]] {
+            let rtp_addrs = addrs.iter().map(|addr| addr.parse().expect("an address")).collect();
+            let config = DataplaneConfig { rtp_addrs, ..DataplaneConfig::default() };
+            assert!(matches!(config.check(), Err(Fault::Setting { name: "rtp-addr", .. })), "{addrs:?}");
+        }
         let socket = DataplaneConfig { socket: "d".repeat(108).into(), ..DataplaneConfig::default() };
         assert!(matches!(socket.check(), Err(Fault::Setting { name: "socket", .. })));
     }

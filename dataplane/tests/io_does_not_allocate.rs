@@ -1,15 +1,16 @@
 //! After `io::open`, harvesting and submitting must not touch the heap: not when packets come and go, not when a send
-//! fails, a sleep ends or a wake rings.
+//! fails, a sleep ends or a wake rings, not when a port opens or closes.
 //!
 //! The allocator of this test counts the allocations of each thread while that thread asks it to.
 
 use crosspoint_contract::limits::BATCH_PACKETS_MAX;
-use crosspoint_dataplane::BackendChoice;
+
 use crosspoint_dataplane::batch::{Disposition, Nanos};
-use crosspoint_dataplane::io::{self, IoConfig, Opened, WorkerPorts};
+use crosspoint_dataplane::io::{self, ClaimedPort, IoConfig, Opened, Ports, PortsConfig};
+use crosspoint_dataplane::{BackendChoice, PortsChoice};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 thread_local! {
     /// `None` while nobody wants to know.
@@ -62,28 +63,37 @@ fn counter_sees_an_allocation() {
 
 #[test]
 fn uring_does_not_allocate_after_start() {
-    io_does_not_allocate(BackendChoice::Uring);
+    io_does_not_allocate(BackendChoice::Uring, PortsChoice::Auto);
+    io_does_not_allocate(BackendChoice::Uring, PortsChoice::Sockets);
 }
 
 #[test]
 fn mmsg_does_not_allocate_after_start() {
-    io_does_not_allocate(BackendChoice::Mmsg);
+    io_does_not_allocate(BackendChoice::Mmsg, PortsChoice::Auto);
+    io_does_not_allocate(BackendChoice::Mmsg, PortsChoice::Sockets);
 }
 
-fn io_does_not_allocate(backend: BackendChoice) {
-    let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut opened =
-        io::open(&IoConfig { addr, backend, legs_max: 1, huge_pages: false, ports: WorkerPorts::default() })
-            .expect("opens");
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn io_does_not_allocate(backend: BackendChoice, choice: PortsChoice) {
+    let (ports, workers) =
+        Ports::open(&PortsConfig { addrs: vec![LOCAL], choice, workers: 1, ports_max: 8 }).expect("opens");
+    let addr = SocketAddr::new(LOCAL, 0);
+    let config = IoConfig { addr, backend, legs_max: 1, huge_pages: false, ports: workers[0].clone() };
+    let mut opened = io::open(&config).expect("opens");
     let waker = opened.io.waker();
-    let peer = UdpSocket::bind(addr).expect("binds");
+    let (peer, port) = (UdpSocket::bind(addr).expect("binds"), claim(&ports));
     let made = allocations(|| {
         for _ in 0..200 {
-            for n in 0..2 * BATCH_PACKETS_MAX as u64 {
+            let id = opened.io.open_port(&port.spec()).expect("room");
+            for n in 0..BATCH_PACKETS_MAX as u64 {
                 peer.send_to(&n.to_le_bytes(), opened.io.local_addr()).expect("sends");
+                peer.send_to(&n.to_le_bytes(), port.addr()).expect("sends");
             }
             (0..3).for_each(|_| turn(&mut opened));
             waker.wake();
+            turn(&mut opened);
+            opened.io.close_port(id);
             turn(&mut opened);
         }
     });
@@ -92,11 +102,15 @@ fn io_does_not_allocate(backend: BackendChoice) {
     assert_eq!(made, 0);
 }
 
+fn claim(ports: &Ports) -> ClaimedPort {
+    (43_900..44_000).find_map(|port| ports.claim(0, SocketAddr::new(LOCAL, port), 0).ok()).expect("a free port")
+}
+
 /// Receives, sends back, and sends one packet that fails.
 fn turn(Opened { io, batch, .. }: &mut Opened) {
     let until = Nanos::now().saturating_add_ns(100_000);
     io.harvest(batch, Some(until)).expect("harvests");
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let nowhere = SocketAddr::new(LOCAL, 0);
     batch.push_new(nowhere.into()).expect("room");
     batch.packets_mut().iter_mut().for_each(|packet| packet.disposition = Disposition::Send);
     io.submit(batch);

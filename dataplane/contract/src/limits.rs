@@ -26,6 +26,10 @@ pub const BUFFER_BYTES: usize = 1600;
 /// Legs of one worker. Sized for 10,000 calls on one core.
 pub const LEGS_PER_WORKER_MAX: usize = 20_000;
 
+/// Addresses that RTP legs may be opened on: several interfaces in both families. Each costs a worker a quarter of a
+/// megabyte of table, and each datagram to this host a comparison.
+pub const RTP_ADDRS_MAX: usize = 16;
+
 /// Workers of one process. A worker is a core.
 pub const WORKERS_MAX: usize = 128;
 

@@ -20,6 +20,7 @@
 mod buffer_ring;
 mod fault;
 mod headers;
+mod messages;
 mod mmsg;
 mod port_table;
 #[cfg(test)]
@@ -30,7 +31,6 @@ mod readiness;
 mod remote;
 pub mod sim;
 pub mod socket;
-mod sources;
 #[cfg(test)]
 mod tests;
 mod uring;

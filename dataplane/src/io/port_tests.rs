@@ -5,7 +5,7 @@
 //!                                      ^----------- loopback ------^
 //! ```
 
-use super::tests::{datagram, harvest_some, mark_all, peer, submit_and_settle};
+use super::tests::{datagram, harvest_some, mark_all, open_with_sixteen_buffers, peer, submit_and_settle};
 use super::*;
 use crate::batch::Disposition;
 use crate::config::PortsChoice;
@@ -14,6 +14,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Makes one test for each backend and way out of a function that takes a [`Stand`] over IPv4 and IPv6.
 macro_rules! on_each_way {
@@ -38,25 +39,27 @@ on_each_way!(
     sleep_ends_when_a_packet_comes_to_a_port,
     port_is_claimed_once_and_on_known_addresses_only,
     worker_that_begins_anew_receives_on_new_ports,
+    ports_open_and_close_again_and_again,
+    sending_to_a_closed_port_disturbs_nothing,
 );
 
 /// A worker's io, and what its ports come from.
-struct Stand {
-    ports: Ports,
-    worker: WorkerPorts,
-    opened: Opened,
-    backend: BackendChoice,
+pub(super) struct Stand {
+    pub ports: Ports,
+    pub worker: WorkerPorts,
+    pub opened: Opened,
+    pub backend: BackendChoice,
 }
 
-const LOCAL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+pub(super) const LOCAL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 const PORTS_MAX: usize = 300;
 
-fn config(choice: PortsChoice, workers: usize) -> PortsConfig {
+pub(super) fn config(choice: PortsChoice, workers: usize) -> PortsConfig {
     PortsConfig { addrs: LOCAL.to_vec(), choice, workers, ports_max: PORTS_MAX }
 }
 
 /// Runs the test, or says by name that this host does not let it.
-fn run(name: &str, backend: &str, ports: &str, test: fn(&mut Stand)) {
+pub(super) fn run(name: &str, backend: &str, ports: &str, test: fn(&mut Stand)) {
     let choice = ports.parse().expect("a choice");
     if let Some((ports, workers)) = open_ports(&format!("{backend}_{ports}::{name}"), &config(choice, 1)) {
         let backend = backend.parse().expect("a backend");
@@ -66,7 +69,7 @@ fn run(name: &str, backend: &str, ports: &str, test: fn(&mut Stand)) {
     }
 }
 
-fn open_ports(name: &str, config: &PortsConfig) -> Option<(Ports, Vec<WorkerPorts>)> {
+pub(super) fn open_ports(name: &str, config: &PortsConfig) -> Option<(Ports, Vec<WorkerPorts>)> {
     match Ports::open(config) {
         Err(Fault::SteeringUnavailable { reason }) => {
             // Not by `eprintln`, which the test harness would swallow.
@@ -77,14 +80,14 @@ fn open_ports(name: &str, config: &PortsConfig) -> Option<(Ports, Vec<WorkerPort
     }
 }
 
-fn open_with(backend: BackendChoice, ports: &WorkerPorts) -> Opened {
+pub(super) fn open_with(backend: BackendChoice, ports: &WorkerPorts) -> Opened {
     let addr = SocketAddr::new(LOCAL[0], 0);
     open(&IoConfig { addr, backend, legs_max: 1, huge_pages: false, ports: ports.clone() })
         .unwrap_or_else(|fault| panic!("{fault}"))
 }
 
 /// A port that no other test of this process gets, and nobody else has bound.
-fn claim(ports: &Ports, worker: usize, ip: IpAddr, tos: u8) -> ClaimedPort {
+pub(super) fn claim(ports: &Ports, worker: usize, ip: IpAddr, tos: u8) -> ClaimedPort {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let port = 43_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
@@ -96,14 +99,14 @@ fn claim(ports: &Ports, worker: usize, ip: IpAddr, tos: u8) -> ClaimedPort {
 }
 
 impl Stand {
-    fn claim_and_open(&mut self, ip: IpAddr) -> (ClaimedPort, PortId) {
+    pub fn claim_and_open(&mut self, ip: IpAddr) -> (ClaimedPort, PortId) {
         let claimed = claim(&self.ports, 0, ip, 0);
         let id = self.opened.io.open_port(&claimed.spec()).expect("room for a port");
         (claimed, id)
     }
 
     /// Harvests what was sent; loopback delivers at once, but a socket that has just been opened must be armed first.
-    fn harvest(&mut self, packets: usize) {
+    pub fn harvest(&mut self, packets: usize) {
         let deadline = Nanos::now().saturating_add_ns(10_000_000_000);
         while self.opened.batch.len() < packets {
             assert!(self.opened.batch.is_empty(), "{} of {packets} arrived", self.opened.batch.len());
@@ -113,7 +116,7 @@ impl Stand {
     }
 
     /// Turns without a packet, so that what was opened is armed and what was closed has ended.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for _ in 0..3 {
             self.opened.io.harvest(&mut self.opened.batch, None).expect("harvests");
             mark_all(&mut self.opened.batch, Disposition::Dropped);
@@ -121,20 +124,20 @@ impl Stand {
         }
     }
 
-    fn answer(&mut self) {
+    pub fn answer(&mut self) {
         mark_all(&mut self.opened.batch, Disposition::Send);
         submit_and_settle(&mut self.opened);
     }
 }
 
-fn peer_of(port: &ClaimedPort) -> UdpSocket {
+pub(super) fn peer_of(port: &ClaimedPort) -> UdpSocket {
     let socket = peer(if port.addr().is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" });
     // Connected, so that nothing from another address or port comes through.
     socket.connect(port.addr()).expect("connects");
     socket
 }
 
-fn datagrams_arrive_with_the_id_of_their_port_and_answers_come_from_it(stand: &mut Stand) {
+pub(super) fn datagrams_arrive_with_the_id_of_their_port_and_answers_come_from_it(stand: &mut Stand) {
     let open: Vec<_> = (0..8).map(|n| stand.claim_and_open(LOCAL[n % 2])).collect();
     for (n, (claimed, id)) in open.iter().enumerate() {
         let peer = peer_of(claimed);
@@ -318,11 +321,22 @@ fn every_buffer_comes_home_after_a_storm_on_many_ports(stand: &mut Stand) {
     assert_eq!(stand.opened.io.buffers_idle() + stand.opened.batch.free_buffers(), stand.opened.batch.pool_mut().len());
 }
 
+#[test]
+fn receives_that_ran_out_of_buffers_are_armed_again_and_lose_nothing() {
+    for way in ["steered", "sockets"] {
+        run("receives_that_ran_out_of_buffers_are_armed_again_and_lose_nothing", "uring", way, |stand| {
+            stand.opened = open_with_sixteen_buffers(&stand.worker);
+            every_buffer_comes_home_after_a_storm_on_many_ports(stand);
+            assert!(stand.opened.io.counters().receive_rearmed > 100, "the storm must outrun 16 buffers");
+        });
+    }
+}
+
 fn sleep_ends_when_a_packet_comes_to_a_port(stand: &mut Stand) {
     for ip in LOCAL {
         let (claimed, id) = stand.claim_and_open(ip);
         let sender = thread::spawn(move || {
-            thread::sleep(std::time::Duration::from_millis(30)); // long enough for the worker to be asleep
+            thread::sleep(Duration::from_millis(30)); // long enough for the worker to be asleep
             peer_of(&claimed).send(b"wake").expect("sends");
             claimed
         });
@@ -364,124 +378,43 @@ fn worker_that_begins_anew_receives_on_new_ports(stand: &mut Stand) {
     assert_eq!(peer.recv(&mut [0; 8]).expect("comes back"), 4);
 }
 
-#[test]
-fn each_worker_gets_the_packets_of_its_own_ports() {
-    let name = "each_worker_gets_the_packets_of_its_own_ports";
-    let Some((ports, workers)) = open_ports(name, &config(PortsChoice::Steered, 3)) else { return };
-    let mut all: Vec<_> = workers.iter().map(|worker| open_with(BackendChoice::Auto, worker)).collect();
+fn ports_open_and_close_again_and_again(stand: &mut Stand) {
+    for round in 0..500 {
+        let open = [0, 1].map(|n| stand.claim_and_open(LOCAL[n]));
+        for (claimed, id) in &open {
+            assert!(id.0 <= 4, "id {} in round {round}: ids leak", id.0);
+            peer_of(claimed).send(&[1]).expect("sends");
+            stand.harvest(1);
+            assert_eq!(stand.opened.batch.packet(0).port, *id);
+            mark_all(&mut stand.opened.batch, Disposition::Dropped);
+            stand.opened.io.submit(&mut stand.opened.batch);
+        }
+        for (claimed, id) in open {
+            stand.opened.io.close_port(id);
+            drop(claimed);
+        }
+    }
+    assert_eq!(stand.opened.io.counters().port_unknown, 0);
+}
+
+fn sending_to_a_closed_port_disturbs_nothing(stand: &mut Stand) {
     for ip in LOCAL {
-        let claims: Vec<_> = (0..3).map(|worker| claim(&ports, worker, ip, 0)).collect();
-        for (opened, claimed) in all.iter_mut().zip(&claims) {
-            let id = opened.io.open_port(&claimed.spec()).expect("room");
-            peer_of(claimed).send(b"mine").expect("sends");
-            harvest_some(opened);
-            assert_eq!((opened.batch.len(), opened.batch.packet(0).port), (1, id));
-            mark_all(&mut opened.batch, Disposition::Dropped);
-            opened.io.submit(&mut opened.batch);
+        let (claimed, id) = stand.claim_and_open(ip);
+        // The port of a socket that is connected elsewhere refuses us as a closed one does, and nobody else can get it.
+        let deaf = peer(&SocketAddr::new(ip, 0).to_string());
+        deaf.connect(SocketAddr::new(ip, 9)).expect("connects");
+        for _ in 0..20 {
+            let to = deaf.local_addr().expect("bound");
+            let made = stand.opened.batch.push_new_from(id, to.into()).expect("room");
+            stand.opened.batch.set_len(made, 1);
+            stand.answer();
         }
+        peer_of(&claimed).send(b"still there?").expect("sends");
+        stand.harvest(1);
+        assert_eq!(stand.opened.batch.bytes(0), b"still there?");
+        mark_all(&mut stand.opened.batch, Disposition::Dropped);
+        stand.opened.io.submit(&mut stand.opened.batch);
     }
-    assert!(all.iter().all(|opened| opened.io.counters().packets_received == 2));
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
-}
-
-#[test]
-fn ten_thousand_steered_ports_open_without_a_descriptor_and_receive() {
-    const PORTS: u16 = 10_000;
-    let ip = IpAddr::from([127, 43, 0, 1]);
-    let config = PortsConfig { addrs: vec![ip], choice: PortsChoice::Steered, workers: 1, ports_max: PORTS.into() };
-    let name = "ten_thousand_steered_ports_open_without_a_descriptor_and_receive";
-    let Some((ports, workers)) = open_ports(name, &config) else { return };
-    let mut opened = open_with(BackendChoice::Auto, &workers[0]);
-    let mut open = Vec::with_capacity(PORTS.into());
-    for port in 20_000..20_000 + PORTS {
-        // One that another process has bound to any address is not ours to take.
-        if let Ok(claimed) = ports.claim(0, SocketAddr::new(ip, port), 0) {
-            let id = opened.io.open_port(&claimed.spec()).expect("room");
-            open.push((claimed, id));
-        }
-    }
-    // Other tests of this process open descriptors meanwhile, though not as many.
-    assert!(open.len() > 9_900 && descriptors() < 5_000, "{} ports, {} descriptors", open.len(), descriptors());
-    let peer = peer("127.0.0.1:0");
-    for (claimed, id) in open.iter().step_by(97) {
-        peer.send_to(b"x", claimed.addr()).expect("sends");
-        harvest_some(&mut opened);
-        assert_eq!(opened.batch.packet(0).port, *id);
-        mark_all(&mut opened.batch, Disposition::Send);
-        submit_and_settle(&mut opened);
-        assert_eq!(peer.recv_from(&mut [0; 8]).expect("comes back").1, claimed.addr());
-    }
-    for (claimed, id) in open {
-        opened.io.close_port(id);
-        drop(claimed);
-    }
-    assert_eq!(opened.io.counters().port_unknown, 0);
-}
-
-#[test]
-fn steering_ends_with_the_ports() {
-    let Some((ports, workers)) = open_ports("steering_ends_with_the_ports", &config(PortsChoice::Steered, 1)) else {
-        return;
-    };
-    let mut opened = open_with(BackendChoice::Auto, &workers[0]);
-    let claimed = claim(&ports, 0, LOCAL[0], 0);
-    opened.io.open_port(&claimed.spec()).expect("room");
-    let peer = peer_of(&claimed);
-    peer.send(b"steered").expect("sends");
-    harvest_some(&mut opened);
-    mark_all(&mut opened.batch, Disposition::Dropped);
-    opened.io.submit(&mut opened.batch);
-    drop((claimed, ports));
-    peer.send(b"nobody there").expect("sends");
-    assert_eq!(peer.recv(&mut [0; 8]).expect_err("refused").kind(), std::io::ErrorKind::ConnectionRefused);
-}
-
-#[test]
-fn namespace_of_its_own_is_steered_by_itself() {
-    let body = || {
-        // SAFETY: the call takes no pointers and moves this thread only.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-            let _ = writeln!(std::io::stderr(), "skipped: namespace_of_its_own_is_steered_by_itself: unshare refused");
-            return;
-        }
-        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.expect("iproute2 is there").success());
-        run("namespace", "uring", "steered", datagrams_arrive_with_the_id_of_their_port_and_answers_come_from_it);
-        run("namespace", "mmsg", "steered", datagrams_arrive_with_the_id_of_their_port_and_answers_come_from_it);
-    };
-    thread::spawn(body).join().expect("the thread ends well");
-}
-
-#[test]
-fn where_bpf_is_forbidden_auto_takes_sockets_and_says_why() {
-    let body = || {
-        super::tests::forbid_to_this_thread(libc::SYS_bpf);
-        let (ports, _) = Ports::open(&config(PortsChoice::Auto, 1)).expect("falls back");
-        let hello = ports.hello();
-        assert!(!hello.steered && hello.reason.contains("CAP_BPF") && hello.reason.contains("ports"), "{hello:?}");
-        let message = Ports::open(&config(PortsChoice::Steered, 1)).err().expect("refused").to_string();
-        assert!(message.contains("CAP_BPF") && message.contains("choose ports"), "{message}");
-    };
-    thread::spawn(body).join().expect("the thread ends well");
-}
-
-#[test]
-fn without_an_address_nothing_is_set_up() {
-    let config = PortsConfig { addrs: Vec::new(), choice: PortsChoice::Steered, workers: 2, ports_max: 9 };
-    let (ports, workers) = Ports::open(&config).expect("opens");
-    assert_eq!(workers.len(), 2);
-    assert!(workers.iter().all(|worker| worker.ports_max == 0 && worker.steered.is_none()));
-    let addr = "127.0.0.1:43000".parse().expect("an address");
-    assert_eq!(ports.claim(0, addr, 0).expect_err("refused"), PortRefused::NoSuchAddress);
-}
-
-#[test]
-fn foreign_address_is_a_fault_under_any_choice() {
-    for choice in [PortsChoice::Auto, PortsChoice::Steered, PortsChoice::Sockets] {
-        let config = PortsConfig { addrs: vec![[192, 0, 2, 1].into()], choice, workers: 1, ports_max: 9 };
-        assert!(matches!(Ports::open(&config), Err(Fault::AddressNotHere { .. })), "{choice}");
-    }
+    let counters = stand.opened.io.counters();
+    assert_eq!((counters.send_failed, counters.packets_sent), (0, 40));
 }

@@ -152,13 +152,17 @@ fn every_buffer_comes_home_after_a_storm(backend: BackendChoice) {
 
 #[test]
 fn receive_that_ran_out_of_buffers_is_armed_again_and_loses_nothing() {
-    let addr = V4.parse().expect("an address");
-    let config =
-        IoConfig { addr, backend: BackendChoice::Uring, legs_max: 1, huge_pages: false, ports: WorkerPorts::default() };
-    let socket = socket::bind(addr).expect("binds");
-    let mut opened = open_uring(&socket, 16, &config).expect("maps").unwrap_or_else(|r| panic!("{}", r.explain()));
+    let mut opened = open_with_sixteen_buffers(&WorkerPorts::default());
     weather_a_storm(&mut opened);
     assert!(opened.io.counters().receive_rearmed > 100, "the storm must outrun 16 buffers");
+}
+
+/// Over io_uring.
+pub(super) fn open_with_sixteen_buffers(ports: &WorkerPorts) -> Opened {
+    let addr = V4.parse().expect("an address");
+    let config = IoConfig { addr, backend: BackendChoice::Uring, legs_max: 1, huge_pages: false, ports: ports.clone() };
+    let socket = socket::bind(addr).expect("binds");
+    open_uring(&socket, 16, &config).expect("maps").unwrap_or_else(|refusal| panic!("{}", refusal.explain()))
 }
 
 /// Again and again many datagrams wait before the first is harvested; none may be lost, no buffer either.

@@ -15,6 +15,8 @@ mod bound;
 mod bpf;
 mod program;
 mod steering;
+#[cfg(test)]
+mod tests;
 mod worker_ports;
 
 pub use worker_ports::WorkerPorts;
@@ -23,6 +25,7 @@ use crate::config::PortsChoice;
 use crate::io::{Fault, socket};
 use book::Book;
 use crosspoint_contract::PortsHello;
+use crosspoint_contract::limits::COMMANDS_PER_TICK_MAX;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use steering::Steering;
@@ -113,7 +116,8 @@ impl Ports {
         let descriptors = book::descriptors_for_ports();
         let reason = format!("sockets: {reason}; at most {descriptors} ports");
         let ports = Ports::new(Book::sockets(descriptors), &config.addrs, false, reason);
-        let ports_max = config.ports_max.min(descriptors);
+        // A ring gives the id of a closed port out again only when its receive has ended, which takes a turn.
+        let ports_max = config.ports_max.min(descriptors) + 2 * COMMANDS_PER_TICK_MAX;
         (ports, vec![WorkerPorts { ports_max, steered: None }; config.workers])
     }
 

@@ -26,26 +26,31 @@
 //!
 //! **Sleep** is an enter that waits for one completion: a packet, or the poll of the eventfd, or the time-out.
 
+mod ports;
+mod receive;
+mod sources;
+
 use crate::batch::{BATCH_CAPACITY, Disposition, Nanos, PacketBatch};
 use crate::buffers::{Buffer, BufferPool, HEADROOM_BYTES, PoolMemory};
 use crate::io::buffer_ring::BufferRing;
 use crate::io::fault::Fault;
 use crate::io::headers::HEADERS_BYTES_MAX;
 use crate::io::is_exhausted;
-use crate::io::port_table::{CONTROL_BYTES, Exit, PortTable, original_destination};
-use crate::io::ports::{PortRefused, PortSpec, WorkerPorts};
+use crate::io::port_table::{Exit, PortTable};
+use crate::io::ports::WorkerPorts;
 use crate::io::probe::Refusal;
 use crate::io::remote::{Remote, SOCKADDR_BYTES};
-use crate::io::sources::{EVENTFD, FIRST_SOURCE, SHARED, SourceState, Sources};
 use crate::io::wake::{Sleeper, Waker};
 use crate::io::{IoCounters, PortId};
-use crosspoint_contract::limits::{BATCH_PACKETS_MAX, PACKET_BYTES_MAX};
+use crosspoint_contract::limits::BATCH_PACKETS_MAX;
 use io_uring::types::{CancelBuilder, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use receive::receive_template;
+use sources::{FIRST_SOURCE, Sources};
 use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 /// Two full batches of sends: a turn may submit twice.
@@ -67,24 +72,8 @@ const SEND: u64 = 3 << 32;
 const CANCEL: u64 = 4 << 32;
 const KIND_MASK: u64 = !0 << 32;
 
-/// What the kernel writes before the payload: four numbers, then a name and control messages, in room of the lengths that
-/// we asked for.
-#[repr(C)]
-struct ReceiveHeader {
-    name_bytes: u32,
-    control_bytes: u32,
-    payload_bytes: u32,
-    flags: u32,
-    name: [u8; RECEIVE_NAME_BYTES],
-    control: [u8; CONTROL_BYTES],
-}
-
-/// Longer than any address, so that the payload begins where the headroom ends.
-const RECEIVE_NAME_BYTES: usize = HEADROOM_BYTES - CONTROL_BYTES - 16;
-
 // A packet that is sent has its address at the start of the headroom, and headers at its end.
 const _: () = assert!(SOCKADDR_BYTES + HEADERS_BYTES_MAX <= HEADROOM_BYTES);
-const _: () = assert!(size_of::<ReceiveHeader>() == HEADROOM_BYTES && RECEIVE_NAME_BYTES >= SOCKADDR_BYTES);
 
 pub(crate) struct Uring {
     ring: IoUring,
@@ -202,92 +191,6 @@ impl Uring {
     #[cfg(test)]
     pub(crate) fn buffers_idle(&self) -> usize {
         self.buffers.held()
-    }
-
-    pub(crate) fn open_port(&mut self, port: &PortSpec) -> Result<PortId, PortRefused> {
-        let id = self.ports.open(port)?;
-        if let Some(socket) = &port.socket {
-            if self.register(id, socket.as_raw_fd()).is_err() {
-                self.ports.close(id);
-                self.ports.free(id);
-                return Err(PortRefused::Exhausted);
-            }
-            self.sources.rest(id.0);
-        }
-        Ok(id)
-    }
-
-    /// The id of a port that is a socket is free when its receive has ended: what completed before belongs to nobody.
-    pub(crate) fn close_port(&mut self, id: PortId) {
-        if !self.ports.is_open(id) {
-            return;
-        }
-        self.ports.close(id);
-        if self.worker_ports.are_sockets() {
-            self.sources.close(id.0);
-        } else {
-            self.ports.free(id);
-        }
-    }
-
-    /// Puts a port's socket at its place among the direct descriptors, or -1 there.
-    fn register(&self, id: PortId, fd: RawFd) -> io::Result<usize> {
-        self.ring.submitter().register_files_update(FIRST_SOURCE + id.0, &[fd])
-    }
-
-    /// Queues the standing requests that are not standing, and ends those of closed ports, as far as there is room.
-    fn arm(&mut self) {
-        while let Some(source) = self.sources.closing.pop() {
-            if !self.cancel(source) {
-                self.sources.closing.push(source);
-                break;
-            }
-        }
-        while self.buffers.held() > 0
-            && let Some(source) = self.sources.resting.pop()
-        {
-            if !self.arm_source(source) {
-                self.sources.resting.push(source);
-                break;
-            }
-        }
-        if !self.wake_armed {
-            let poll = opcode::PollAdd::new(EVENTFD, libc::POLLIN as u32).multi(true).build();
-            self.wake_armed = self.push(&poll.user_data(WAKE), Buffer::NONE, 0).is_ok();
-        }
-    }
-
-    /// Whether there was room.
-    fn arm_source(&mut self, source: u32) -> bool {
-        if self.sources.state[source as usize] == SourceState::Closing {
-            self.end(source);
-            return true;
-        }
-        let socket = Fixed(FIRST_SOURCE + source);
-        let receive = opcode::RecvMsgMulti::new(socket, &raw const *self.receive_template, BUFFER_GROUP).build();
-        let pushed = self.push(&receive.user_data(RECEIVE | u64::from(source)), Buffer::NONE, 0).is_ok();
-        if pushed {
-            self.sources.state[source as usize] = SourceState::Armed;
-        }
-        pushed
-    }
-
-    /// Ends a receive. Whether there was room.
-    fn cancel(&mut self, source: u32) -> bool {
-        if self.sources.state[source as usize] != SourceState::Closing {
-            return true;
-        }
-        // It fails if the receive has just ended by itself, which is as good.
-        let cancel = opcode::AsyncCancel::new(RECEIVE | u64::from(source)).build();
-        self.push(&cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(CANCEL), Buffer::NONE, 0).is_ok()
-    }
-
-    /// Of a closed port, no completion comes any more.
-    fn end(&mut self, source: u32) {
-        self.sources.state[source as usize] = SourceState::Absent;
-        // Should it fail, the socket stays until the next one takes its place.
-        let _ = self.register(PortId(source), -1);
-        self.ports.free(PortId(source));
     }
 
     /// Lets the kernel take what is queued if a batch would not fit behind it: somebody submits without harvesting.
@@ -411,60 +314,6 @@ impl Uring {
         Ok(())
     }
 
-    fn receive(&mut self, completion: &cqueue::Entry, batch: &mut PacketBatch) -> Result<(), Fault> {
-        let source = (completion.user_data() & !KIND_MASK) as u32;
-        let buffer = cqueue::buffer_select(completion.flags()).map(|id| self.buffers.taken(id));
-        match (usize::try_from(completion.result()), buffer) {
-            (Ok(bytes), Some(buffer)) => self.hand_over(source, buffer, bytes, batch),
-            (_, Some(buffer)) => self.buffers.put_or_pool(buffer, batch.pool_mut()),
-            // Mostly ENOBUFS. Arming it again is all there is to do, unless it can never work.
-            (_, None) if !is_hopeless(-completion.result()) => {}
-            (_, None) => {
-                let source = io::Error::from_raw_os_error(-completion.result());
-                return Err(Fault::System { call: "multishot recvmsg", source });
-            }
-        }
-        if !cqueue::more(completion.flags()) {
-            self.receive_ended(source);
-        }
-        Ok(())
-    }
-
-    fn receive_ended(&mut self, source: u32) {
-        if self.sources.state[source as usize] == SourceState::Closing {
-            self.end(source);
-        } else {
-            self.sources.rest(source);
-            self.counters.receive_rearmed += 1;
-        }
-    }
-
-    /// Makes a packet of a buffer in which the kernel wrote `bytes`, its header included.
-    fn hand_over(&mut self, source: u32, buffer: Buffer, bytes: usize, batch: &mut PacketBatch) {
-        // SAFETY: the header fills the headroom of a slot, which is aligned for it and was zeroed or written before;
-        // any bytes are a valid header; the kernel gave the slot back, and we hold the one right to it.
-        let header = unsafe { self.memory.slot(buffer.index()).cast::<ReceiveHeader>().as_ref() };
-        let bytes = bytes.saturating_sub(HEADROOM_BYTES).min(PACKET_BYTES_MAX);
-        let truncated = header.flags & libc::MSG_TRUNC as u32 != 0;
-        let port = self.port_of(source, header);
-        self.counters.packets_received += 1;
-        self.counters.bytes_received += bytes as u64;
-        self.counters.port_unknown += u64::from(port.is_none());
-        match header.name.first_chunk().and_then(Remote::decode).zip(port) {
-            Some((remote, port)) => batch.push_received(buffer, remote, port, bytes, truncated),
-            None => self.buffers.put_or_pool(buffer, batch.pool_mut()),
-        }
-    }
-
-    /// Where a message of this source came to; nothing if that port is not open any more.
-    fn port_of(&self, source: u32, header: &ReceiveHeader) -> Option<PortId> {
-        match source {
-            SHARED => Some(PortId::SHARED),
-            port if self.worker_ports.are_sockets() => Some(PortId(port)).filter(|port| self.ports.is_open(*port)),
-            _ => original_destination(&header.control).and_then(|local| self.ports.at(&local)),
-        }
-    }
-
     /// Only refused sends have completions.
     fn count_refused(&mut self, completion: &cqueue::Entry) {
         self.sent_too_many += 1;
@@ -506,21 +355,7 @@ impl Drop for Uring {
     }
 }
 
-/// The form of received messages: room for an address and for the one control message that steered ports need.
-fn receive_template() -> libc::msghdr {
-    // SAFETY: msghdr is plain data for which zeroes (null pointers, no lengths) are valid.
-    let mut template: libc::msghdr = unsafe { std::mem::zeroed() };
-    template.msg_namelen = RECEIVE_NAME_BYTES as u32;
-    template.msg_controllen = CONTROL_BYTES;
-    template
-}
-
 /// The enter ended early, or had nothing to do in time.
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY))
-}
-
-/// Errors of a receive that arming it again cannot help.
-fn is_hopeless(errno: i32) -> bool {
-    matches!(errno, libc::EINVAL | libc::EBADF | libc::EFAULT | libc::ENOTSOCK | libc::EOPNOTSUPP)
 }

@@ -11,6 +11,7 @@
 
 use crate::io::ports::WorkerPorts;
 use io_uring::types::Fixed;
+use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
 
 pub(super) const EVENTFD: Fixed = Fixed(0);
@@ -20,8 +21,8 @@ pub(super) const SHARED: u32 = 0;
 /// The sockets that we receive on, and how it stands with each receive.
 pub(super) struct Sources {
     pub state: Vec<SourceState>,
-    /// To be armed. Each is in here once at most, and so below.
-    pub resting: Vec<u32>,
+    /// To be armed, oldest first. Each is in here once at most, and so below.
+    pub resting: VecDeque<u32>,
     /// To be cancelled.
     pub closing: Vec<u32>,
 }
@@ -47,7 +48,7 @@ impl Sources {
             None => (1, ports.ports_max),
         };
         let state = [vec![SourceState::Resting; standing], vec![SourceState::Absent; places]].concat();
-        let mut resting = Vec::with_capacity(state.len());
+        let mut resting = VecDeque::with_capacity(state.len());
         resting.extend(0..standing as u32);
         Sources { closing: Vec::with_capacity(state.len()), state, resting }
     }
@@ -55,7 +56,7 @@ impl Sources {
     /// Lets it wait to be armed.
     pub(super) fn rest(&mut self, source: u32) {
         self.state[source as usize] = SourceState::Resting;
-        self.resting.push(source);
+        self.resting.push_back(source);
     }
 
     /// Lets an armed one wait to be cancelled; one that rests is found when its turn comes.
