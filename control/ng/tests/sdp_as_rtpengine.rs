@@ -16,6 +16,7 @@ use crosspoint_ng::sdp::{
 use serde_json::Value;
 
 const REWRITES: &str = include_str!("rtpengine-10.5/rewrites.txt");
+const VERDICTS: &str = include_str!("rtpengine-10.5/verdicts.txt");
 const CODECS: &str = include_str!("rtpengine-10.5/codecs.txt");
 
 struct Case {
@@ -56,7 +57,7 @@ impl Case {
         let (origin, theirs) = (written.origin.as_ref(), read.origin.as_ref());
         SessionPlan {
             origin: OriginPlan {
-                address: (origin != theirs).then(|| origin.expect("an origin").address),
+                address: (origin != theirs).then(|| origin.expect("an origin").address.parse().expect("an address")),
                 ..OriginPlan::default()
             },
             replace_connection: self.has("replace", "session-connection"),
@@ -199,4 +200,35 @@ fn codec_options_leave_what_rtpengine_leaves() {
         let theirs: Vec<_> = written.media.iter().map(|media| media.codecs.clone()).collect();
         assert_eq!(ours == theirs, !is_known_to_differ(&case), "{} {}: {ours:#?}", case.title, case.options);
     }
+}
+
+/// What is taken by one and not by the other, and why.
+fn verdict_differs(line: &str) -> bool {
+    [
+        // A second description in one text: 10.5 rewrites none of them, with another error.
+        "v=0",
+        "v=0|c=IN IP4 1.2.3.4|m=audio 5000 RTP/AVP 0|v=0",
+    ]
+    .contains(&line)
+}
+
+#[test]
+fn texts_are_refused_where_rtpengine_refuses_them() {
+    let head = "v=0\no=- 1545997027 1 IN IP4 198.51.100.40\ns=tester\nt=0 0\nc=IN IP4 198.51.100.4\n";
+    let mut differing = Vec::new();
+    for verdict in VERDICTS.lines() {
+        let mut parts = verdict.splitn(3, '\t');
+        let mut next = || parts.next().expect("three parts");
+        let (expected, place, line) = (next(), next(), next());
+        let text = match place {
+            "S" => format!("{head}{line}\nm=audio 2000 RTP/AVP 0\n"),
+            "M" => format!("{head}m=audio 2000 RTP/AVP 0\n{line}\n"),
+            _ => line.replace('|', "\n") + "\n",
+        };
+        let ours = sdp::read(&text).map_or_else(|error| error.to_string(), |_| "ok".into());
+        if ours != expected && !verdict_differs(line) {
+            differing.push(format!("{verdict}: {ours}"));
+        }
+    }
+    assert!(differing.is_empty(), "{differing:#?}");
 }

@@ -31,8 +31,8 @@ pub struct NewMedia {
 /// [`SdpError::Unwritable`] when an m-line has no plan, or one that is not of our making.
 pub fn create(new: &NewSession, plan: &SessionPlan) -> Result<String, SdpError> {
     let media = new.media.iter().zip(&plan.media).map(|(media, of)| blank(media, of)).collect::<Option<Vec<_>>>();
-    let Origin { username, session_id, version, address } = origin(new);
-    let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+    let origin = origin(new);
+    let Origin { username, session_id, version, family, address } = &origin;
     let lines = vec![
         line(b'v', "0"),
         line(b'o', &format!("{username} {session_id} {version} IN {family} {address}")),
@@ -40,12 +40,13 @@ pub fn create(new: &NewSession, plan: &SessionPlan) -> Result<String, SdpError> 
         line(b't', "0 0"),
     ];
     let media = media.filter(|media| media.len() == new.media.len()).ok_or(SdpError::Unwritable)?;
-    write(&SessionDescription { lines, origin: Some(origin(new)), media, ..SessionDescription::default() }, plan)
+    write(&SessionDescription { lines, origin: Some(origin), media, ..SessionDescription::default() }, plan)
 }
 
 fn origin(new: &NewSession) -> Origin {
     let session_id = new.session_id.to_string();
-    Origin { username: "-".into(), version: session_id.clone(), session_id, address: new.address }
+    let family = if new.address.is_ipv4() { "IP4" } else { "IP6" }.into();
+    Origin { username: "-".into(), version: session_id.clone(), session_id, family, address: new.address.to_string() }
 }
 
 /// An m-line that says nothing but its label yet.

@@ -136,9 +136,10 @@ fn add_to_session(description: &mut SessionDescription, line: Line) -> Result<()
 /// RFC 8866 §5.2.
 fn parse_origin(value: &str) -> Option<Origin> {
     let words: Vec<&str> = value.split(' ').collect();
-    let [username, session_id, version, "IN", family, address] = words[..] else { return None };
-    let address = parse_address(family, address)?;
-    Some(Origin { username: username.into(), session_id: session_id.into(), version: version.into(), address })
+    let [username, session_id, version, "IN", family @ ("IP4" | "IP6"), address] = words[..] else { return None };
+    let [username, session_id, version, family, address] =
+        [username, session_id, version, family, address].map(str::to_owned);
+    Some(Origin { username, session_id, version, family, address })
 }
 
 /// RFC 8866 §5.7, without host names, time to live and address counts. Blanks after the address are forgiven.

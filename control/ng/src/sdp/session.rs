@@ -41,7 +41,10 @@ pub struct Origin {
     pub username: String,
     pub session_id: String,
     pub version: String,
-    pub address: IpAddr,
+    /// `IP4` or `IP6`.
+    pub family: String,
+    /// As printed; a name is allowed here.
+    pub address: String,
 }
 
 /// RFC 8866 §5.7. `0.0.0.0` and `::` are the old way to say hold (RFC 3264 §8.4).

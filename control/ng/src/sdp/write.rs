@@ -100,8 +100,11 @@ fn write_origin(out: &mut Text, description: &SessionDescription, plan: &Session
     let username = plan.username.as_ref().unwrap_or(&said.username);
     let session_id = plan.session_id.as_ref().unwrap_or(&said.session_id);
     let version = plan.version.as_ref().unwrap_or(&said.version);
-    let address = Address(plan.address.unwrap_or(said.address));
-    out.line("o=", format_args!("{username} {session_id} {version} {address}"));
+    let start = format!("{username} {session_id} {version}");
+    match plan.address {
+        Some(address) => out.line("o=", format_args!("{start} {}", Address(address))),
+        None => out.line("o=", format_args!("{start} IN {} {}", said.family, said.address)),
+    }
 }
 
 /// 10.5 replaces the session's `c=` when it speaks for an m-line that points at us, or when told to.

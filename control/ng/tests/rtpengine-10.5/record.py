@@ -7,7 +7,8 @@ Start the daemon (Debian's rtpengine-daemon), then this, from this directory:
     python3 record.py 127.0.0.1:45222
 
 In rewrites.txt: `=== title`, the text that went in, then for each set of options `--- JSON` and the text that came out.
-codecs.txt holds the same for the codec options. Lines end in LF here.
+codecs.txt holds the same for the codec options; verdicts.txt what becomes of a description with one odd line in its session
+(`S`) or at its m-line (`M`), or of a whole text (`T`, with `|` for line ends). Lines end in LF here.
 """
 import json
 import random
@@ -135,6 +136,169 @@ CODECS = [
     {"strip": ["all"], "accept": ["PCMA"]}, {"consume": ["PCMU"]}, {"consume": ["all"]}, {"strip": ["full"], "offer": ["PCMA"]},
     {"strip": ["G722"], "except": ["G722"]}, {"strip": ["CN", "red"]},
 ]
+ODD_LINES = """
+a=
+a
+=x
+x
+a=foo
+a=rtpmap:
+a=rtpmap:0
+a=rtpmap:0 PCMX
+a=rtpmap:0 PCMX/x
+a=rtpmap:0 PCMX/16000/2
+a=rtpmap:0 PCMX/16000/2/3
+a=rtpmap:0 PCMX/0
+a=rtpmap:x PCMX/8000
+a=rtpmap:200 PCMX/8000
+a=rtpmap:97 FOO/8000
+a=fmtp:0
+a=fmtp:0 x
+a=fmtp:97 x
+a=fmtp:x x
+a=rtcp-fb:0 nack
+a=rtcp-fb:97 nack
+a=rtcp-fb:* nack
+a=rtcp-fb:x nack
+a=rtcp-fb:0
+a=rtcp:
+a=rtcp:x
+a=rtcp:99999
+a=rtcp:5
+a=rtcp:5 IN
+a=rtcp:5 IN IP4 foo
+a=rtcp:5 IN IP4 1.2.3.4
+a=ptime:
+a=ptime:x
+a=ptime:20
+a=ptime:20.5
+a=ptime:0
+a=mid:
+a=mid:ö
+a=mid
+a=crypto:
+a=crypto:1
+a=crypto:1 FOO inline:x
+a=crypto:1 AES_CM_128_HMAC_SHA1_80
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abcd
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc
+a=crypto:x AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc
+a=crypto:1 aes_cm_128_hmac_sha1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc
+a=crypto:0 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc|
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc|2^20|1:4
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc|1:4
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc|foo
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc|2^60
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc|2^20|1:400
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc WSH=5 KDR=3 UNENCRYPTED_SRTP
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc;inline:WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 uri:foo
+a=setup:
+a=setup:foo
+a=setup:active
+a=setup:ACTIVE
+a=setup:holdconn
+a=fingerprint:
+a=fingerprint:sha-1
+a=fingerprint:sha-1 AA
+a=fingerprint:SHA-1 67:B0:BD:97:54:79:3D:A0:8B:3D:3A:50:F1:99:89:78:F6:6C:C5:5F
+a=fingerprint:sha-1 67:b0:BD:97:54:79:3D:A0:8B:3D:3A:50:F1:99:89:78:F6:6C:C5:5F
+a=fingerprint:sha-1 67:b0:BD:97:54:79:3D:A0:8B:3D:3A:50:F1:99:89:78:F6:6C:C5:5F:11
+a=fingerprint:sha-1 67-b0:BD:97:54:79:3D:A0:8B:3D:3A:50:F1:99:89:78:F6:6C:C5:5F
+a=fingerprint:md5 67:B0:BD:97:54:79:3D:A0:8B:3D:3A:50:F1:99:89:78
+a=fingerprint:sha-3 67:B0:BD:97:54:79:3D:A0:8B:3D:3A:50:F1:99:89:78
+a=ice-ufrag:
+a=ice-ufrag:x
+a=ice-pwd:
+a=ice-pwd:x
+a=ice-options:
+a=ice-options:trickle
+a=ice-lite
+a=ice-lite:x
+a=ice-pacing:5
+a=candidate:
+a=candidate:1
+a=candidate:1 1 UDP 5 1.2.3.4 5
+a=candidate:1 1 UDP 5 1.2.3.4 5 typ
+a=candidate:1 1 UDP 5 1.2.3.4 5 typ host
+a=candidate:1 1 UDP 5 1.2.3.4 5 typ foo
+a=candidate:1 1 UDP 5 foo.local 5 typ host
+a=candidate:1 1 UDP x 1.2.3.4 5 typ host
+a=candidate:1 x UDP 5 1.2.3.4 5 typ host
+a=candidate:1 300 UDP 5 1.2.3.4 5 typ host
+a=candidate:1 1 FOO 5 1.2.3.4 5 typ host
+a=candidate:1 1 UDP 5 1.2.3.4 99999 typ host
+a=candidate:1 1 UDP 5 1.2.3.4 5 typ srflx
+a=candidate:1 1 UDP 5 1.2.3.4 5 typ srflx raddr 1.1.1.1 rport 6
+a=candidate:1 1 UDP 5 1.2.3.4 5 typ srflx raddr foo rport 6
+a=end-of-candidates
+a=end-of-candidates:x
+a=remote-candidates:1 1.2.3.4 5
+a=remote-candidates:x
+a=sendonly:x
+a=SENDONLY
+a=sendonly
+a=recvonly
+a=rtcp-mux
+a=rtcp-mux:x
+a=group:BUNDLE 0
+a=group:LS 0
+a=label:3
+a=extmap:1 urn
+a=extmap:x
+a=ice-mismatch
+a=rtpengine:foo
+a=T38FaxVersion:0
+a=msid-semantic: WMS
+c=IN IP4 1.2.3.4
+c=IN  IP4 1.2.3.4
+c=IN IP4
+c=IN IP5 1.2.3.4
+c=IN IP6 1.2.3.4
+c=IN IP4 ::1
+c=IN IP6 ::1
+c=XX IP4 1.2.3.4
+c=in ip4 1.2.3.4
+c=IN IP4 1.2.3.4/5
+b=AS:5
+b=foo
+k=foo
+i=foo
+e=foo
+p=foo
+z=foo
+r=foo
+t=foo
+t=1 1
+o=foo
+o=- 1 1 IN IP4 1.1.1.1
+s=foo
+v=0
+v=1
+A=foo
+a = foo
+1=foo
+c=IN IP4 1.2.3.4 
+""".strip("\n").split("\n")
+C = "v=0|c=IN IP4 1.2.3.4|"
+ODD_TEXTS = [
+    C + m for m in (
+        "m=audio 5000 RTP/AVP 0", "m=audio 5000 RTP/AVP", "m=audio 5000 ", "m=audio 5000", "m=audio 70000 RTP/AVP 0",
+        "m=audio x RTP/AVP 0", "m=audio 5000/x RTP/AVP 0", "m=audio 5000/0 RTP/AVP 0", "m=audio 5000/2 RTP/AVP 0",
+        "m=audio 5000 RTP/AVP 200 0", "m=audio 5000 RTP/AVP x 0", "m=audio 5000 RTP/AVP 0 0 8", "m=audio 5000 rtp/avp 0",
+        "m=AUDIO 5000 RTP/AVP 0", "m=audio 5000 FOO/BAR x", "m=- 5000 udp x", "", "m=audio 5000 RTP/AVP 0||a=foo|x",
+        "|m=audio 5000 RTP/AVP 0", "m=audio 5000 RTP/AVP 0|c=IN IP4 1.2.3.5|c=IN IP4 1.2.3.6",
+        "m=audio 5000 RTP/AVP 0|v=0", "m=audio 5000 RTP/AVP 0|garbage",
+    )
+] + [
+    "v=0", "m=audio 5000 RTP/AVP 0", "v=0|m=audio 5000 RTP/AVP 0", "v=0|m=audio 5000 RTP/AVP 0|c=IN IP4 1.2.3.4",
+    "v=1|c=IN IP4 1.2.3.4|m=audio 5000 RTP/AVP 0", "v=0|o=foo|c=IN IP4 1.2.3.4|m=audio 5000 RTP/AVP 0",
+    "v=0|o=- 1 1 IN IP4 host|c=IN IP4 1.2.3.4|m=audio 5000 RTP/AVP 0", "v=0|o=- 1 IN IP4 1.2.3.4|c=IN IP4 1.2.3.4|m=audio 5000 RTP/AVP 0",
+    "s=x|v=0|c=IN IP4 1.2.3.4|m=audio 5000 RTP/AVP 0", "v=0|m=audio 0 RTP/AVP 0", "v=0|m=video 0 RTP/AVP 31|m=audio 1 RTP/AVP 0|c=IN IP4 1.2.3.4",
+    "v=0|s=x|s=y|t=0 0|t=1 1|o=- 1 1 IN IP4 1.1.1.1|c=IN IP6 ::1|m=audio 5000 RTP/AVP 0",
+]
 
 
 def bencode(value):
@@ -201,6 +365,14 @@ def main():
             out.write(f"=== {title}\n{SESSION_C + medias}")
             for codec in CODECS:
                 out.write(f"--- {json.dumps(codec)}\n{daemon.rewrite(SESSION_C + medias, {'codec': codec})}")
+    with open("verdicts.txt", "w") as out:
+        for line in ODD_LINES:
+            for where, before, after in (("S", line + "\n", ""), ("M", "", line + "\n")):
+                result = daemon.rewrite(f"{SESSION_C}{before}m=audio 2000 RTP/AVP 0\n{after}", {})
+                out.write(f"{'ok' if result.startswith('v=0') else result.strip()}\t{where}\t{line}\n")
+        for text in ODD_TEXTS:
+            result = daemon.rewrite(text.replace("|", "\n") + "\n", {})
+            out.write(f"{'ok' if result.startswith('v=0') else result.strip()}\tT\t{text}\n")
 
 
 main()
