@@ -16,6 +16,7 @@ use crate::orders::{Orders, Purpose};
 use crate::party::{Deletion, Local, Media, Party, PartyId, Source};
 use crate::ports::Ports;
 use crate::settings::Settings;
+use crosspoint_contract::limits::SINKS_PER_LEG_MAX;
 use crosspoint_contract::{
     CallKey, Command, FlowFilter, IceCredentials, LegId, Relaying, RtpRequest, TransportRequest,
 };
@@ -36,6 +37,8 @@ pub struct Call {
     pub last_signal_us: u64,
     pub parties: Vec<Party>,
     pub answered: bool,
+    /// What is said of everybody's media.
+    pub filter: FlowFilter,
     /// `drop-traffic`.
     pub drops_traffic: bool,
     legs_opened: u64,
@@ -73,6 +76,7 @@ impl Call {
             last_signal_us: now_us,
             parties: Vec::with_capacity(2),
             answered: false,
+            filter: FlowFilter::default(),
             drops_traffic: false,
             legs_opened: 0,
         }
@@ -92,15 +96,15 @@ impl Call {
         for party in &mut self.parties {
             party.sources.retain(|source| !source.by_dialogue || (source.party != a && source.party != b));
         }
-        self.parties[a].sources.insert(0, Source { party: b, by_dialogue: true });
-        self.parties[b].sources.insert(0, Source { party: a, by_dialogue: true });
+        self.parties[a].sources.insert(0, Source { party: b, by_dialogue: true, first_line: 0 });
+        self.parties[b].sources.insert(0, Source { party: a, by_dialogue: true, first_line: 0 });
     }
 
     /// Who hears it.
-    pub fn subscribers(&self, party: PartyId) -> impl Iterator<Item = (PartyId, bool)> {
+    pub fn subscribers(&self, party: PartyId) -> impl Iterator<Item = (PartyId, Source)> {
         self.parties.iter().enumerate().filter_map(move |(id, other)| {
             let source = other.sources.iter().find(|source| source.party == party)?;
-            Some((id, source.by_dialogue))
+            Some((id, *source))
         })
     }
 
@@ -224,11 +228,13 @@ impl Call {
         if self.parties[party].media[index].local.is_none() {
             return;
         }
-        let sinks: Vec<LegId> = self.subscribers(party).filter_map(|(other, _)| self.leg_of(other, index)).collect();
-        let filter = FlowFilter {
-            media_blocked: self.parties[party].filter.media_blocked || self.drops_traffic,
-            ..self.parties[party].filter
-        };
+        let blocked = &self.parties[party].blocked;
+        let listeners = self.subscribers(party).filter(|(other, _)| !blocked.contains(other));
+        let sinks: Vec<LegId> = listeners
+            .filter_map(|(other, source)| self.leg_of(other, source.first_line + index))
+            .take(SINKS_PER_LEG_MAX)
+            .collect();
+        let filter = either(self.parties[party].filter, self.filter, self.drops_traffic);
         let purpose = Purpose::Change { call: self.key };
         let Some(local) = &mut self.parties[party].media[index].local else { return };
         if local.sinks != sinks {
@@ -287,6 +293,15 @@ impl Call {
             let heard_hold = media.heard.as_ref().is_some_and(|heard| heard.rtp.ip().is_unspecified());
             heard_hold || !media.direction.sends() || !media.direction.receives()
         })
+    }
+}
+
+/// What either says, holds.
+fn either(of_party: FlowFilter, of_call: FlowFilter, drops_traffic: bool) -> FlowFilter {
+    FlowFilter {
+        media_blocked: of_party.media_blocked || of_call.media_blocked || drops_traffic,
+        digits_blocked: of_party.digits_blocked || of_call.digits_blocked,
+        silenced: of_party.silenced || of_call.silenced,
     }
 }
 

@@ -130,7 +130,7 @@ impl NgCore {
             Input::Message { from, bytes } => self.take_message(from, bytes, turn),
             Input::Plain { from, bytes } => self.take_payload(from, None, None, bytes, turn),
             Input::CliLine { from, line } => {
-                let text = format!("Unknown or incomplete command:{line}:\n");
+                let text = self.cli(line, turn);
                 turn.effects.push(Effect::CliReply { to: from, text });
             }
             Input::DataplaneAttached { hello, snapshot } => self.attach(hello, snapshot, turn),

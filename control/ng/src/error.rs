@@ -75,6 +75,8 @@ pub enum NgError {
     ToTagNotFound,
     #[error("No participant party specified")]
     NoParty,
+    #[error("No monologues matched")]
+    NoPartiesMatched,
     #[error("No monologue matching the given label")]
     LabelNotFound,
     #[error("Failed to match address to any tag")]

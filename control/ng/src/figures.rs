@@ -49,7 +49,7 @@ fn party(call: &Call, id: PartyId, _now: Now) -> Dict {
         dict.push("label", label.as_str());
     }
     let sources = party.sources.iter().map(|source| association(call, source.party, source.by_dialogue));
-    let subscribers = call.subscribers(id).map(|(other, by_dialogue)| association(call, other, by_dialogue));
+    let subscribers = call.subscribers(id).map(|(other, source)| association(call, other, source.by_dialogue));
     dict.push("created", party.created_us / 1_000_000);
     dict.push("subscriptions", Value::List(sources.collect()));
     dict.push("subscribers", Value::List(subscribers.collect()));

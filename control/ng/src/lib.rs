@@ -16,6 +16,7 @@
 
 pub mod bencode;
 pub mod call;
+mod cli;
 mod commands;
 pub mod cookies;
 pub mod core;

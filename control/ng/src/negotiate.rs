@@ -11,11 +11,15 @@
 //!
 //! RFC 3264, 4568 (SDES), 5761 (rtcp-mux), 5763 §5 (DTLS roles), 8643 (OSRTP), 8839 (ICE).
 
+mod one_way;
+
+pub use one_way::{flowing_codecs, publish, subscribe, subscription_answered};
+
 use crate::call::{Call, Kit, Wanted, blank_media};
 use crate::effect::{Level, Turn};
 use crate::error::NgError;
 use crate::identity::Dialogue;
-use crate::options::{Dtls, Ice, Options};
+use crate::options::{Dtls, Family, Ice, Options};
 use crate::party::{Heard, Media, MuxVerdict, PartyId};
 use crate::sdes;
 use crate::sdp::{Codec, MediaDescription, Protocol, SessionDescription, Setup};
@@ -31,7 +35,7 @@ pub fn offer(
     kit: &mut Kit,
     turn: &mut Turn,
 ) -> Result<(), NgError> {
-    prepare(call, dialogue, description, options, kit);
+    prepare(call, [dialogue.from, dialogue.to], description, options, kit);
     call.parties[dialogue.to].was_offered = true;
     for (index, line) in description.media.iter().enumerate() {
         if !is_relayed(line) {
@@ -41,7 +45,7 @@ pub fn offer(
         hear(call, dialogue.from, index, line, options);
         consider_offer(&mut call.parties[dialogue.from].media[index], line, options, kit);
         let sender = &call.parties[dialogue.from].media[index];
-        let wish = Wish::read(sender, line, options);
+        let wish = Wish::read(sender.rtcp_mux.verdict, line, options);
         decide(&mut call.parties[dialogue.to].media[index], &wish, options, kit);
         open_both(call, dialogue, index, line, options, kit, turn)?;
     }
@@ -57,7 +61,7 @@ pub fn answer(
     kit: &mut Kit,
     turn: &mut Turn,
 ) -> Result<(), NgError> {
-    prepare(call, dialogue, description, options, kit);
+    prepare(call, [dialogue.from, dialogue.to], description, options, kit);
     call.answered = true;
     for (index, line) in description.media.iter().enumerate() {
         if !is_relayed(line) {
@@ -94,21 +98,23 @@ fn note_unsettled(call: &Call, party: PartyId, index: usize, turn: &mut Turn) {
     }
 }
 
-/// Every line of the description has a place on both sides; names, labels and interfaces are taken over.
-fn prepare(call: &mut Call, dialogue: Dialogue, description: &SessionDescription, options: &Options, kit: &Kit) {
-    for party in [dialogue.from, dialogue.to] {
+/// Every line of the description has a place on both sides; labels and interfaces are taken over. The first party is whose
+/// description it is.
+fn prepare(call: &mut Call, parties: [PartyId; 2], description: &SessionDescription, options: &Options, kit: &Kit) {
+    for party in parties {
         for line in description.media.iter().skip(call.parties[party].media.len()) {
             call.parties[party].media.push(blank_media(&line.kind, &line.protocol, kit.settings));
         }
     }
+    let [from, to] = parties;
     let position = |name: &str| kit.settings.interfaces.iter().position(|interface| interface.name == name);
-    for (party, name) in [(dialogue.from, &options.from_interface), (dialogue.to, &options.to_interface)] {
+    for (party, name) in [(to, &options.to_interface), (from, &options.from_interface)] {
         if let Some(index) = name.as_deref().and_then(position) {
             call.parties[party].interface = Some(index);
         }
     }
     if let Some(label) = &options.label {
-        call.parties[dialogue.from].label = Some(label.clone());
+        call.parties[from].label = Some(label.clone());
     }
     if let Some(drops) = options.drop_traffic {
         call.drops_traffic = drops;
@@ -129,7 +135,6 @@ fn close_line(call: &mut Call, dialogue: Dialogue, index: usize, kit: &mut Kit, 
 
 /// What a line says, and what the request says about the packets of its sender.
 fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, options: &Options) {
-    let other_learning = options.endpoint_learning;
     let media = &mut call.parties[party].media[index];
     let (rtp, rtcp) = addresses(line, options);
     media.kind = line.kind.clone();
@@ -141,7 +146,7 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
     media.treatment.asymmetric = options.asymmetric && !options.symmetric;
     media.treatment.strict_source = options.strict_source;
     media.treatment.media_handover = options.media_handover;
-    if let Some(learning) = other_learning {
+    if let Some(learning) = options.endpoint_learning {
         media.treatment.learning = learning;
     }
     if let Some(tos) = options.tos.and_then(|tos| u8::try_from(tos).ok()) {
@@ -225,7 +230,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn read(sender: &Media, line: &MediaDescription, options: &Options) -> Wish {
+    fn read(senders: MuxVerdict, line: &MediaDescription, options: &Options) -> Wish {
         let ice = match options.ice {
             Ice::Default => line.ice.is_offered(),
             Ice::Remove => false,
@@ -233,7 +238,7 @@ impl Wish {
             Ice::Force | Ice::ForceRelay | Ice::Optional => true,
         };
         let mux = options.rtcp_mux;
-        let passed = sender.rtcp_mux.verdict == MuxVerdict::AsOther;
+        let passed = senders == MuxVerdict::AsOther;
         Wish {
             protocol: options.transport.map_or_else(|| line.protocol.clone(), |t| Protocol::parse(t.name())),
             ice,
@@ -277,23 +282,31 @@ fn open_both(
     turn: &mut Turn,
 ) -> Result<(), NgError> {
     let senders_family = line.connection.is_some_and(|connection| connection.address.is_ipv6());
-    for party in [dialogue.to, dialogue.from] {
-        let media = &call.parties[party].media[index];
-        let is_ipv6 = match (&media.heard, options.address_family) {
-            (_, Some(family)) if party == dialogue.to => family == crate::options::Family::Ip6,
-            // A party that has said where it is, is there; also when an old-style hold says 0.0.0.0.
-            (Some(heard), _) => heard.rtp.is_ipv6(),
-            (None, _) => media.local.as_ref().map_or(senders_family, |local| local.address.is_ipv6()),
-        };
-        let wanted = Wanted {
-            interface: call.parties[party].interface,
-            is_ipv6,
-            has_rtcp: !media.rtcp_mux.required && !media.rtcp_mux.agreed,
-            ice: media.ice.clone(),
-        };
-        call.open(party, index, &wanted, kit, turn).ok_or(NgError::OutOfPorts)?;
-    }
-    Ok(())
+    let asked_for = options.address_family.map(|family| family == Family::Ip6);
+    open(call, dialogue.to, index, asked_for, senders_family, kit, turn)?;
+    open(call, dialogue.from, index, None, senders_family, kit, turn)
+}
+
+/// A party that has said where it is, is there; the family of another is asked for, or that of whoever calls it.
+fn open(
+    call: &mut Call,
+    party: PartyId,
+    index: usize,
+    asked_for: Option<bool>,
+    fallback: bool,
+    kit: &mut Kit,
+    turn: &mut Turn,
+) -> Result<(), NgError> {
+    let media = &call.parties[party].media[index];
+    let said = media.heard.as_ref().map(|heard| heard.rtp.is_ipv6());
+    let used = || media.local.as_ref().map(|local| local.address.is_ipv6());
+    let wanted = Wanted {
+        interface: call.parties[party].interface,
+        is_ipv6: asked_for.or(said).or_else(used).unwrap_or(fallback),
+        has_rtcp: !media.rtcp_mux.required && !media.rtcp_mux.agreed,
+        ice: media.ice.clone(),
+    };
+    call.open(party, index, &wanted, kit, turn).ok_or(NgError::OutOfPorts)
 }
 
 /// What an answer settled with whoever gave it.

@@ -30,6 +30,8 @@ pub struct Party {
     /// Whom it hears, newest first.
     pub sources: Vec<Source>,
     pub filter: FlowFilter,
+    /// Who of its listeners is not to hear it.
+    pub blocked: Vec<PartyId>,
     /// It is to stop at this time, or has stopped.
     pub deleted: Option<Deletion>,
     /// Its newest description, for those who subscribe to it.
@@ -54,6 +56,8 @@ pub struct Source {
     pub party: PartyId,
     /// By offer and answer; else by `subscribe request`.
     pub by_dialogue: bool,
+    /// The line of the listener that the source's first line comes out of.
+    pub first_line: usize,
 }
 
 /// One m-line.
@@ -185,6 +189,14 @@ impl Party {
     /// It has dialogue with `party`, in whichever direction media flows.
     pub fn hears(&self, party: PartyId) -> bool {
         self.sources.iter().any(|source| source.party == party)
+    }
+
+    /// One flow stops, or goes on.
+    pub fn blocks(&mut self, listener: PartyId, is_blocked: bool) {
+        self.blocked.retain(|blocked| *blocked != listener);
+        if is_blocked {
+            self.blocked.push(listener);
+        }
     }
 
     pub fn legs(&self) -> impl Iterator<Item = &Local> {

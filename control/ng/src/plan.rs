@@ -30,6 +30,16 @@ pub struct Ours {
 pub enum Kind {
     Offer,
     Answer,
+    /// Our answer to a publication: we only receive.
+    Publication,
+    /// Our offer to a subscriber: we only send.
+    Subscription,
+}
+
+impl Kind {
+    fn is_offer(self) -> bool {
+        matches!(self, Kind::Offer | Kind::Subscription)
+    }
 }
 
 /// The plan for `dialogue.to`, from the description of `dialogue.from`.
@@ -100,7 +110,12 @@ fn media(
         placement: placement(media, local, address, options, kind),
         protocol: media.protocol.clone(),
         codecs: Some(codecs(line, media, options, kind)),
-        direction: if options.inactive { Some(Direction::Inactive) } else { line.direction },
+        direction: match kind {
+            _ if options.inactive => Some(Direction::Inactive),
+            Kind::Publication => Some(Direction::ReceiveOnly),
+            Kind::Subscription => Some(Direction::SendOnly),
+            Kind::Offer | Kind::Answer => line.direction,
+        },
         crypto: crypto(media, options, kind),
         crypto_padded: options.sdes.pad,
         dtls: dtls(media, kind, ours),
@@ -118,6 +133,7 @@ fn rejected(line: &MediaDescription, media: &Media, address: IpAddr) -> MediaPla
 fn codecs(line: &MediaDescription, media: &Media, options: &Options, kind: Kind) -> Vec<Codec> {
     match (kind, &media.heard) {
         (Kind::Answer, Some(heard)) => codecs::answered(line, &heard.codecs, &options.codecs, options.single_codec),
+        (Kind::Publication | Kind::Subscription, _) => line.codecs.clone(),
         _ => codecs::offered(line, &options.codecs),
     }
 }
@@ -136,30 +152,25 @@ fn placement(media: &Media, local: &Local, address: IpAddr, options: &Options, k
         () if options.full_rtcp_attribute => RtcpPlan::PortAndAddress(port, address),
         () => RtcpPlan::Port(port),
     };
-    let rtcp_mux = match kind {
-        Kind::Offer => mux.offered,
-        Kind::Answer => mux.agreed,
-    };
+    let rtcp_mux = if kind.is_offer() { mux.offered } else { mux.agreed };
     Placement::Ours { address, port: local.rtp, rtcp, rtcp_mux }
 }
 
 fn crypto(media: &Media, options: &Options, kind: Kind) -> Vec<CryptoLine> {
     let lifetime = options.sdes.lifetime;
-    match kind {
-        Kind::Offer => {
+    match kind.is_offer() {
+        true => {
             media.keying.offered.iter().map(|line| crypto_line(line.tag, line.suite, &line.key, lifetime)).collect()
         }
-        Kind::Answer => {
-            media.keying.sdes.iter().map(|pair| crypto_line(pair.tag, pair.suite, &pair.ours, lifetime)).collect()
-        }
+        false => media.keying.sdes.iter().map(|pair| crypto_line(pair.tag, pair.suite, &pair.ours, lifetime)).collect(),
     }
 }
 
 fn dtls(media: &Media, kind: Kind, ours: &Ours) -> Option<DtlsPlan> {
     // RFC 5763 §5: the offerer says actpass.
-    let setup = match kind {
-        Kind::Offer => media.keying.dtls_offered.then_some(Setup::ActPass),
-        Kind::Answer => media.keying.dtls.map(|role| match role {
+    let setup = match kind.is_offer() {
+        true => media.keying.dtls_offered.then_some(Setup::ActPass),
+        false => media.keying.dtls.map(|role| match role {
             DtlsRole::Client => Setup::Active,
             DtlsRole::Server => Setup::Passive,
         }),
@@ -171,7 +182,7 @@ fn ice(media: &Media, local: &Local, address: IpAddr, options: &Options, kind: K
     let Some(credentials) = &media.ice else {
         return IcePlan::Remove;
     };
-    if matches!(options.ice, Ice::ForceRelay | Ice::Optional) && kind == Kind::Offer {
+    if matches!(options.ice, Ice::ForceRelay | Ice::Optional) && kind.is_offer() {
         return IcePlan::Add(candidates(media, local, address, ours));
     }
     IcePlan::Replace(OurIce {

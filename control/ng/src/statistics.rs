@@ -33,6 +33,13 @@ pub struct Statistics {
     pub packets_relayed: u64,
     pub bytes_relayed: u64,
     pub packets_dropped: u64,
+    /// Lines on neither side of which anything was heard, and on one side only.
+    pub streams_unheard: u64,
+    pub streams_one_way: u64,
+    /// Mean opinion scores of ended calls, from 1 to 5, summed up.
+    pub mos_sum: f64,
+    pub mos_squares: f64,
+    pub mos_samples: u64,
     pub messages_malformed: u64,
     pub by_client: BTreeMap<IpAddr, Requests>,
 }
@@ -81,11 +88,39 @@ impl Statistics {
         self.packets_dropped += report.packets_dropped;
     }
 
+    /// What the last figures of a call say.
+    pub(crate) fn count_figures(&mut self, call: &Call) {
+        let (mut heard, mut legs) = (0, 0);
+        for local in call.legs() {
+            legs += 1;
+            heard += u32::from(local.report.packets_received > 0);
+        }
+        self.streams_unheard += u64::from(heard == 0);
+        self.streams_one_way += u64::from(heard > 0 && heard < legs);
+        for stream in call.legs().flat_map(|local| &local.streams).filter(|stream| stream.quality.samples > 0) {
+            let samples = stream.quality.samples;
+            let mean = stream.quality.mos_x10.sum as f64 / 10.0 / f64::from(samples);
+            self.mos_samples += u64::from(samples);
+            self.mos_sum += mean * f64::from(samples);
+            self.mos_squares += mean * mean * f64::from(samples);
+        }
+    }
+
     pub(crate) fn call_ended(&mut self, call: &Call, now: Now) {
         let duration_us = now.unix_us.saturating_sub(call.created_us);
         let seconds = duration_us as f64 / 1e6;
         self.calls_counted += 1;
         self.calls_duration_us += u128::from(duration_us);
         self.calls_duration_squared += seconds * seconds;
+    }
+
+    /// In seconds.
+    pub(crate) fn duration_average_and_deviation(&self) -> (f64, f64) {
+        if self.calls_counted == 0 {
+            return (0.0, 0.0);
+        }
+        let calls = self.calls_counted as f64;
+        let average = self.calls_duration_us as f64 / 1e6 / calls;
+        (average, (self.calls_duration_squared / calls - average * average).max(0.0).sqrt())
     }
 }

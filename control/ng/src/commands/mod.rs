@@ -3,18 +3,23 @@
 //! Input: a request with its options. Output: a reply, or what it waits for; orders for the dataplane on the way. Owns nothing: calls live in [`crate::core`].
 
 mod delete;
+mod media;
+mod one_way;
 mod query;
 mod setup;
+pub(crate) mod statistics;
 
 pub(crate) use setup::{Setup, write_setup};
 
 use crate::core::{NgCore, Outcome};
+use crate::dictionary::Dict;
 use crate::effect::{Peer, Turn};
 use crate::error::NgError;
 use crate::limits::NAME_BYTES_MAX;
 use crate::options::Options;
 use crate::reply::Reply;
 use crate::request::{Command, Request};
+use media::Switch;
 
 impl NgCore {
     pub(crate) fn run(&mut self, peer: &Peer, request: &Request, turn: &mut Turn) -> Result<Outcome, NgError> {
@@ -26,8 +31,40 @@ impl NgCore {
             Command::Delete => self.delete(options, turn),
             Command::Query => self.query(options, turn),
             Command::List => self.list(options),
-            _ => Err(NgError::NotSupported),
+            Command::Statistics => Ok(Outcome::Reply(self.tell_statistics(turn))),
+            Command::BlockMedia => self.filter(Switch::Media(true), options, turn),
+            Command::UnblockMedia => self.filter(Switch::Media(false), options, turn),
+            Command::BlockDtmf => self.filter(Switch::Digits(true), options, turn),
+            Command::UnblockDtmf => self.filter(Switch::Digits(false), options, turn),
+            Command::SilenceMedia => self.filter(Switch::Silence(true), options, turn),
+            Command::UnsilenceMedia => self.filter(Switch::Silence(false), options, turn),
+            Command::Publish => self.publish(peer, options, turn),
+            Command::SubscribeRequest => self.subscribe(options, turn),
+            Command::SubscribeAnswer => self.subscribe_answer(options, turn),
+            Command::Unsubscribe => self.unsubscribe(options, turn),
+            Command::StopRecording | Command::StopForwarding | Command::StopMedia => self.stop(options),
+            Command::PlayMedia => self.play(options),
+            Command::StartRecording | Command::StartForwarding | Command::PlayDtmf => {
+                self.call_by_id(call_id(options)?).ok_or(NgError::UnknownCallId)?;
+                Err(NgError::NotSupported)
+            }
         }
+    }
+
+    /// What never began is stopped.
+    fn stop(&self, options: &Options) -> Result<Outcome, NgError> {
+        self.call_by_id(call_id(options)?).ok_or(NgError::UnknownCallId)?;
+        Ok(Outcome::Reply(Reply::ok(Dict::new())))
+    }
+
+    fn play(&self, options: &Options) -> Result<Outcome, NgError> {
+        self.call_by_id(call_id(options)?).ok_or(NgError::UnknownCallIdOfMedia)?;
+        let played = &options.playback;
+        let names_nothing = played.file.is_none() && played.blob.is_none() && played.blob64.is_none();
+        Err(match names_nothing && played.database_id.is_none() {
+            true => NgError::NoMediaFile,
+            false => NgError::NotSupported,
+        })
     }
 }
 

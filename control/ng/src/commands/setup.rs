@@ -68,13 +68,13 @@ impl NgCore {
         }
         call.last_signal_us = now_us;
         let orders_before = turn.effects.len();
-        let dialogue = match kind {
-            Kind::Offer => {
+        let dialogue = match kind == Kind::Offer {
+            true => {
                 let dialogue = identity::of_offer(call, options, now_us)?;
                 negotiate::offer(call, dialogue, &description, options, &mut kit, turn)?;
                 dialogue
             }
-            Kind::Answer => {
+            false => {
                 let dialogue = identity::of_answer(call, options, now_us)?;
                 negotiate::answer(call, dialogue, &description, options, &mut kit, turn)?;
                 negotiate::commit(call, dialogue, &mut kit, turn);

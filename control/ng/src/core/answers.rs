@@ -92,7 +92,11 @@ impl NgCore {
         turn: &mut Turn,
     ) -> Reply {
         let dict = match &call {
-            Figured::Gone(call) => figures::call(call, parties.as_deref(), turn.now),
+            Figured::Gone(call) => {
+                self.statistics.call_ended(call, turn.now);
+                self.statistics.count_figures(call);
+                figures::call(call, parties.as_deref(), turn.now)
+            }
             Figured::Live(key) => match self.calls.get(key) {
                 Some(call) => figures::call(call, parties.as_deref(), turn.now),
                 None => return Reply::warning(NgError::CallNotFound),

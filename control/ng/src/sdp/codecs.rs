@@ -89,7 +89,7 @@ fn is_every(word: &str) -> bool {
 
 impl Codec {
     /// `name`, or `name/rate[/channels]`.
-    fn is_called(&self, called: &str) -> bool {
+    pub fn is_called(&self, called: &str) -> bool {
         let mut parts = called.split('/');
         let same_name = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(&self.name));
         let Some(rate) = parts.next() else { return same_name };
