@@ -2,7 +2,7 @@
 //!
 //! Input: one RTP or RTCP packet in a buffer, keys from DTLS or SDP. Output: the same packet protected or in the
 //! clear, in the same buffer. Owns session keys, rollover counters and replay windows. Does not know where keys come
-//! from, never re-keys, carries no MKI, and leaves header extensions in the clear (no RFC 6904).
+//! from, never re-keys, and leaves header extensions in the clear (no RFC 6904).
 //! RFC 3711, RFC 6188 (AES-256), RFC 7714 (GCM).
 //!
 //! ```text
@@ -15,6 +15,7 @@
 
 mod derive;
 mod index;
+mod mki;
 mod receiver;
 mod sender;
 mod transform;
@@ -22,6 +23,7 @@ mod transform;
 mod vectors;
 
 pub use index::StreamState;
+pub use mki::{MKI_BYTES_MAX, Mki};
 pub use receiver::SrtpReceiver;
 pub use sender::SrtpSender;
 
@@ -31,8 +33,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Streams (SSRCs) one key keeps counters for, in each direction, for RTP and for RTCP.
 pub const STREAMS_MAX: usize = 8;
 
-/// Most bytes that protecting a packet adds: a GCM tag and the SRTCP index.
-pub const OVERHEAD_BYTES_MAX: usize = 20;
+/// Most bytes that protecting a packet adds: a GCM tag, the SRTCP index, and an MKI.
+pub const OVERHEAD_BYTES_MAX: usize = 20 + MKI_BYTES_MAX;
 
 /// The crypto suites of SRTP, as registered by IANA for DTLS-SRTP and SDES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,6 +2,7 @@
 
 use super::derive::Protocol;
 use super::index::{Checked, Overflow, Streams};
+use super::mki::Mki;
 use super::transform::{CounterMode, GCM_TAG_BYTES, GaloisMode, Transform};
 use super::{DirectionState, MasterKey, RTCP_CLEAR_BYTES, RTCP_ENCRYPTED, RTCP_INDEX_BYTES, SrtpError, rtcp_ssrc};
 use crate::rtp::RtpHeader;
@@ -13,6 +14,7 @@ pub struct SrtpReceiver {
     rtp_streams: Streams,
     rtcp: Transform,
     rtcp_streams: Streams,
+    mki: Option<Mki>,
 }
 
 impl SrtpReceiver {
@@ -26,7 +28,12 @@ impl SrtpReceiver {
             rtp_streams: Streams::new(Overflow::Replace),
             rtcp,
             rtcp_streams: Streams::new(Overflow::Replace),
+            mki: None,
         }
+    }
+
+    pub fn with_mki(self, mki: Option<Mki>) -> Self {
+        SrtpReceiver { mki, ..self }
     }
 
     /// Goes on where another receiver with the same key stopped.
@@ -45,6 +52,7 @@ impl SrtpReceiver {
     /// After an error the packet's bytes are undefined.
     #[inline]
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let packet = self.without_mki(&self.rtp, packet)?;
         let header = RtpHeader::parse_protected(packet).map_err(|_| SrtpError::Malformed)?;
         let checked = self.rtp_streams.check_sequence(header.ssrc, header.sequence_number)?;
         let len = match &self.rtp {
@@ -58,6 +66,7 @@ impl SrtpReceiver {
 
     /// The same for SRTCP.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let packet = self.without_mki(&self.rtcp, packet)?;
         let ssrc = rtcp_ssrc(packet)?;
         let (checked, len) = match &self.rtcp {
             Transform::Cm128(mode) => open_rtcp(mode, &self.rtcp_streams, ssrc, packet)?,
@@ -66,6 +75,17 @@ impl SrtpReceiver {
         };
         self.rtcp_streams.commit(checked);
         Ok(len)
+    }
+
+    #[inline]
+    fn without_mki<'p>(&self, transform: &Transform, packet: &'p mut [u8]) -> Result<&'p mut [u8], SrtpError> {
+        match &self.mki {
+            None => Ok(packet),
+            Some(mki) => {
+                let len = mki.take_out(packet, transform.bytes_behind_mki())?;
+                Ok(&mut packet[..len])
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::derive::Protocol;
 use super::index::{Checked, Overflow, Streams};
+use super::mki::Mki;
 use super::transform::{CounterMode, GCM_TAG_BYTES, GaloisMode, Transform};
 use super::{DirectionState, MasterKey, RTCP_CLEAR_BYTES, RTCP_ENCRYPTED, RTCP_INDEX_BYTES, SrtpError, rtcp_ssrc};
 use crate::rtp::RtpHeader;
@@ -10,13 +11,14 @@ use aes::cipher::{BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
 /// Protects what we send to one peer. Allocates in [`new`](Self::new) only.
 ///
 /// A packet whose index was already used is refused with `Replayed`: the same key stream over two payloads would
-/// reveal both. A ninth SSRC is refused with `Exhausted`.
+/// reveal both. A ninth SSRC is refused with `Exhausted`, except [for a translator](Self::for_translator).
 pub struct SrtpSender {
     rtp: Transform,
     streams: Streams,
     rtcp: Transform,
     /// Of the last packet sent. One counter serves all SSRCs: the key stream depends on both.
     rtcp_index: u32,
+    mki: Option<Mki>,
 }
 
 impl SrtpSender {
@@ -25,7 +27,18 @@ impl SrtpSender {
     }
 
     pub(super) fn with_transforms(rtp: Transform, rtcp: Transform) -> Self {
-        SrtpSender { rtp, streams: Streams::new(Overflow::Refuse), rtcp, rtcp_index: 0 }
+        SrtpSender { rtp, streams: Streams::new(Overflow::Refuse), rtcp, rtcp_index: 0, mki: None }
+    }
+
+    /// For a translator (RFC 3550 §7.2), which does not choose the SSRCs it sends: a further one takes the place of the one
+    /// that was silent longest. A source that came back to such an SSRC with the same numbers would repeat key stream; it
+    /// has the packets of eight others between, and would repeat its own in any case.
+    pub fn for_translator(master: &MasterKey) -> Self {
+        SrtpSender { streams: Streams::new(Overflow::Replace), ..Self::new(master) }
+    }
+
+    pub fn with_mki(self, mki: Option<Mki>) -> Self {
+        SrtpSender { mki, ..self }
     }
 
     /// Goes on where another sender with the same key stopped.
@@ -56,6 +69,7 @@ impl SrtpSender {
             Transform::Cm256(mode) => seal_rtp(mode, &header, checked, buffer, len)?,
             Transform::Gcm(mode) => seal_rtp_gcm(mode, &header, checked, buffer, len)?,
         };
+        let protected_len = self.name_key(&self.rtp, buffer, protected_len)?;
         self.streams.commit(checked);
         Ok(protected_len)
     }
@@ -74,7 +88,15 @@ impl SrtpSender {
             Transform::Gcm(mode) => seal_rtcp_gcm(mode, ssrc, index, buffer, len)?,
         };
         self.rtcp_index = index;
-        Ok(protected_len)
+        self.name_key(&self.rtcp, buffer, protected_len)
+    }
+
+    #[inline]
+    fn name_key(&self, transform: &Transform, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
+        match &self.mki {
+            None => Ok(len),
+            Some(mki) => mki.put_in(buffer, len, transform.bytes_behind_mki()),
+        }
     }
 }
 

@@ -35,6 +35,15 @@ impl Transform {
             Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => Transform::Gcm(Box::new(GaloisMode::new(master, protocol))),
         }
     }
+
+    /// Bytes that stand behind a master key identifier: the tag, unless the cipher has it among its text.
+    pub fn bytes_behind_mki(&self) -> usize {
+        match self {
+            Transform::Cm128(mode) => mode.tag_bytes(),
+            Transform::Cm256(mode) => mode.tag_bytes(),
+            Transform::Gcm(_) => 0,
+        }
+    }
 }
 
 /// AES in counter mode and HMAC-SHA1.
