@@ -4,21 +4,25 @@
 //! nothing: legs and descriptions arrive in their memory, and what they replace goes back with the answer. Each order is
 //! idempotent.
 
+mod rtp;
+
 use crate::batch::PacketBatch;
 use crate::counters::Counters;
 use crate::digits::DigitDesk;
-use crate::leg::{Description, Leg, LegHandle, NO_SLOT, PayloadType, Slot, UNMAPPED, medium};
+use crate::io::Io;
+use crate::leg::{Description, Leg, LegHandle, NO_SLOT, PayloadType, Session, Slot, UNMAPPED, medium};
 use crate::legs::LegTable;
 use crate::queues::{Answered, Spent, WorkerOrder};
 use crate::rtcp;
 use crate::timers::CONNECT_TIMEOUT;
-use crosspoint_contract::{Codec, Format, LegReport, LegState, Medium, Refused};
+use crosspoint_contract::{Codec, Directions, Format, LegReport, LegState, Medium, Refused};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::ice_lite::Credentials;
 use std::net::SocketAddr;
 
 /// What an order may touch.
 pub struct Desk<'turn> {
+    pub io: &'turn mut Io,
     pub batch: &'turn mut PacketBatch,
     pub legs: &'turn mut LegTable,
     pub digits: &'turn mut DigitDesk,
@@ -36,6 +40,13 @@ impl Desk<'_> {
             WorkerOrder::Begin | WorkerOrder::Stop => return None,
             WorkerOrder::Open(leg) => self.open(leg),
             WorkerOrder::Describe { leg, description } => self.describe(leg, description),
+            WorkerOrder::DescribeRtp { leg, change } => self.describe_rtp(leg, change),
+            WorkerOrder::Forward { leg, sinks } => self.forward(leg, sinks),
+            WorkerOrder::Filter { leg, filter } => {
+                let relay = self.known(leg).and_then(|leg| leg.part.relay_mut().ok_or(Refused::UnsuitedLeg(leg.id)));
+                done(relay.map(|relay| relay.filter = filter))
+            }
+            WorkerOrder::ReadStreams { leg, sheet } => self.read_streams(leg, sheet),
             WorkerOrder::RestartIce { leg, ice } => self.restart_ice(leg, ice),
             WorkerOrder::Join(legs) => done(self.join(legs)),
             WorkerOrder::Part(legs) => {
@@ -61,10 +72,18 @@ impl Desk<'_> {
         self.legs.of(leg).ok_or(Refused::UnknownLeg(leg.leg))
     }
 
-    fn open(&mut self, leg: Box<Leg>) -> Answered {
+    fn open(&mut self, mut leg: Box<Leg>) -> Answered {
+        leg.opened = self.now;
+        if let Err(refused) = self.open_ports(&mut leg) {
+            self.close_ports(&mut leg);
+            return Answered { result: Err(refused), spent: Spent::Leg(leg) };
+        }
         match self.legs.insert(leg) {
             Ok(()) => done(Ok(())),
-            Err(leg) => Answered { result: Err(Refused::LegsExhausted), spent: Spent::Leg(leg) },
+            Err(mut leg) => {
+                self.close_ports(&mut leg);
+                Answered { result: Err(Refused::LegsExhausted), spent: Spent::Leg(leg) }
+            }
         }
     }
 
@@ -81,8 +100,7 @@ impl Desk<'_> {
     fn describe(&mut self, handle: LegHandle, description: Box<Description>) -> Answered {
         let now = self.now;
         let Ok(leg) = self.known(handle) else {
-            let spent = Spent::Description(description);
-            return Answered { result: Err(Refused::UnknownLeg(handle.leg)), spent };
+            return refused(Refused::UnknownLeg(handle.leg), Spent::Description(description));
         };
         // The lobby forgets peers whose description does not come.
         leg.told.reachable = false;
@@ -90,53 +108,75 @@ impl Desk<'_> {
             leg.deadlines.connect = Some(now + CONNECT_TIMEOUT);
         }
         let before = std::mem::replace(&mut leg.directions, description.directions);
-        leg.mids = description.mids;
-        leg.payload_types = payload_types(description.formats());
-        if leg.audio.last_sent.is_none() {
-            leg.audio.clock_rate_hz = first_audio_clock_rate(description.formats(), leg.audio.clock_rate_hz);
+        match self.apply_description(handle, description, before) {
+            Ok(replaced) => Answered { result: Ok(None), spent: replaced.map_or(Spent::Nothing, Spent::Description) },
+            Err(description) => refused(Refused::UnsuitedLeg(handle.leg), Spent::Description(description)),
         }
-        let replaced = leg.description.replace(description);
-        let (other, now_is) = (leg.other, leg.directions);
+    }
+
+    /// What an end's peer is able to receive, and what flows; gives back the description before, or this one when the leg
+    /// is no end.
+    fn apply_description(
+        &mut self,
+        handle: LegHandle,
+        description: Box<Description>,
+        before: Directions,
+    ) -> std::result::Result<Option<Box<Description>>, Box<Description>> {
+        let Some(leg) = self.legs.of(handle) else { return Err(description) };
+        let Some(session) = leg.part.session_mut() else { return Err(description) };
+        session.mids = description.mids;
+        session.payload_types = payload_types(description.formats());
+        if session.audio.last_sent.is_none() {
+            session.audio.clock_rate_hz = first_audio_clock_rate(description.formats(), session.audio.clock_rate_hz);
+        }
+        let replaced = session.description.replace(description);
+        let (other, now_is) = (session.other, leg.directions);
         for medium in [Medium::Audio, Medium::Video] {
             if before.of(medium) != now_is.of(medium) {
                 self.interrupt([handle.slot, other], medium);
             }
         }
         self.map_payload_types(handle.slot, other);
-        let spent = replaced.map_or(Spent::Nothing, Spent::Description);
-        Answered { result: Ok(None), spent }
+        Ok(replaced)
     }
 
     fn join(&mut self, [a, b]: [LegHandle; 2]) -> Result<()> {
-        self.known(a)?;
-        self.known(b)?;
-        if self.known(a)?.other == b.slot && self.known(b)?.other == a.slot {
+        let (first, second) = (self.other(a)?, self.other(b)?);
+        if first == b.slot && second == a.slot {
             return Ok(());
         }
         self.part(a);
         self.part(b);
-        self.known(a)?.other = b.slot;
-        self.known(b)?.other = a.slot;
+        self.session(a)?.other = b.slot;
+        self.session(b)?.other = a.slot;
         self.interrupt([a.slot, b.slot], Medium::Audio);
         self.interrupt([a.slot, b.slot], Medium::Video);
         self.map_payload_types(a.slot, b.slot);
         Ok(())
     }
 
+    fn session(&mut self, leg: LegHandle) -> Result<&mut Session> {
+        self.known(leg)?.part.session_mut().ok_or(Refused::UnsuitedLeg(leg.leg))
+    }
+
+    fn other(&mut self, leg: LegHandle) -> Result<Slot> {
+        Ok(self.session(leg)?.other)
+    }
+
     /// What either receives next follows what it received last: what was withheld in between is not lost.
     fn interrupt(&mut self, slots: [Slot; 2], medium: Medium) {
         for slot in slots {
-            let Some(leg) = self.legs.get_mut(slot) else { continue };
-            leg.outgoing(medium).continuity.interrupt();
+            let Some(session) = self.legs.get_mut(slot).and_then(|leg| leg.part.session_mut()) else { continue };
+            session.outgoing(medium).continuity.interrupt();
         }
     }
 
     /// Takes a leg and its partner apart, if it has one.
     fn part(&mut self, leg: LegHandle) {
-        let Some(leg) = self.legs.of(leg) else { return };
-        let other = std::mem::replace(&mut leg.other, NO_SLOT);
-        leg.outgoing_payload_types = [UNMAPPED; 128];
-        if let Some(other) = self.legs.get_mut(other) {
+        let Some(session) = self.legs.of(leg).and_then(|leg| leg.part.session_mut()) else { return };
+        let other = std::mem::replace(&mut session.other, NO_SLOT);
+        session.outgoing_payload_types = [UNMAPPED; 128];
+        if let Some(other) = self.legs.get_mut(other).and_then(|leg| leg.part.session_mut()) {
             other.other = NO_SLOT;
             other.outgoing_payload_types = [UNMAPPED; 128];
         }
@@ -147,6 +187,11 @@ impl Desk<'_> {
         self.digits.forget(handle.slot);
         let Some(mut leg) = self.legs.remove(handle) else { return reported(Ok(LegReport::default()), Spent::Nothing) };
         rtcp::say_bye(self.batch, &mut leg, self.counters);
+        if leg.ports.is_some() {
+            // What says goodbye leaves before its port closes.
+            self.io.submit(self.batch);
+            self.close_ports(&mut leg);
+        }
         reported(Ok(leg.report(self.local_addr)), Spent::Leg(leg))
     }
 
@@ -155,19 +200,23 @@ impl Desk<'_> {
         for (from, to) in [(a, b), (b, a)] {
             let (Some(source), Some(sink)) = (self.formats(from), self.formats(to)) else { continue };
             let map = map_formats(source, sink);
-            if let Some(leg) = self.legs.get_mut(from) {
-                leg.outgoing_payload_types = map;
+            if let Some(session) = self.legs.get_mut(from).and_then(|leg| leg.part.session_mut()) {
+                session.outgoing_payload_types = map;
             }
         }
     }
 
     fn formats(&self, slot: Slot) -> Option<&[Format]> {
-        Some(self.legs.get(slot)?.description.as_ref()?.formats())
+        Some(self.legs.get(slot)?.part.session()?.description.as_ref()?.formats())
     }
 }
 
 fn done(result: Result<()>) -> Answered {
     Answered { result: result.map(|()| None), spent: Spent::Nothing }
+}
+
+fn refused(why: Refused, spent: Spent) -> Answered {
+    Answered { result: Err(why), spent }
 }
 
 fn reported(report: Result<LegReport>, spent: Spent) -> Answered {

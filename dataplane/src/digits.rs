@@ -28,8 +28,10 @@ impl DigitDesk {
     /// Queues digits behind those the leg has left.
     pub fn queue(&mut self, leg: &mut Leg, digits: &DigitText) -> Result<(), Refused> {
         let (payload_type, clock_rate_hz) = telephone_event(leg).ok_or(Refused::NoTelephoneEvent(leg.id))?;
-        let sending = leg.digits_sent.get_or_insert_with(|| {
-            self.sending.push(leg.slot);
+        let slot = leg.slot;
+        let session = leg.part.session_mut().ok_or(Refused::UnsuitedLeg(leg.id))?;
+        let sending = session.digits_sent.get_or_insert_with(|| {
+            self.sending.push(slot);
             DigitSending { sender: DigitSender::new(clock_rate_hz), payload_type, clock_rate_hz }
         });
         if sending.sender.queue(digits.as_str()) { Ok(()) } else { Err(Refused::BadDigits) }
@@ -42,7 +44,7 @@ impl DigitDesk {
 
     /// When the next event packet is due.
     pub fn next_deadline(&self, legs: &LegTable) -> Option<Nanos> {
-        let deadline = |&slot: &Slot| legs.get(slot)?.digits_sent.as_ref()?.sender.next_deadline();
+        let deadline = |&slot: &Slot| legs.get(slot)?.part.session()?.digits_sent.as_ref()?.sender.next_deadline();
         self.sending.iter().filter_map(deadline).min()
     }
 
@@ -51,26 +53,26 @@ impl DigitDesk {
         self.sending.retain(|&slot| {
             let Some(leg) = legs.get_mut(slot) else { return false };
             send_leg(batch, leg, now, counters);
-            let idle = leg.digits_sent.as_ref().is_none_or(|sending| sending.sender.is_idle());
-            if idle {
-                leg.digits_sent = None;
-            }
-            !idle
+            let Some(session) = leg.part.session_mut() else { return false };
+            session.digits_sent.take_if(|sending| sending.sender.is_idle());
+            session.digits_sent.is_some()
         });
     }
 }
 
 /// RFC 4733 §2.1: events use the clock of the audio they stand beside.
 fn telephone_event(leg: &Leg) -> Option<(u8, u32)> {
-    let formats = leg.description.as_ref()?.formats();
+    let session = leg.part.session()?;
+    let formats = session.description.as_ref()?.formats();
     let events = || formats.iter().filter(|format| format.codec == Codec::TelephoneEvent);
-    let beside = events().find(|format| format.clock_rate_hz == leg.audio.clock_rate_hz);
+    let beside = events().find(|format| format.clock_rate_hz == session.audio.clock_rate_hz);
     beside.or_else(|| events().next()).map(|format| (format.payload_type, format.clock_rate_hz))
 }
 
 fn send_leg(batch: &mut PacketBatch, leg: &mut Leg, now: Nanos, counters: &Counters) {
-    while let Some(sending) = &mut leg.digits_sent
-        && let Some(event) = sending.sender.next(now, leg.audio.continuity.timestamp_at(now, sending.clock_rate_hz))
+    while let Some(session) = leg.part.session_mut()
+        && let Some(sending) = &mut session.digits_sent
+        && let Some(event) = sending.sender.next(now, session.audio.continuity.timestamp_at(now, sending.clock_rate_hz))
     {
         let payload_type = sending.payload_type;
         if !leg.is_ready() || !leg.may_send(Medium::Audio) {
@@ -89,8 +91,10 @@ fn send_event(
     now: Nanos,
     counters: &Counters,
 ) {
-    let Some(i) = batch.push_new(leg.remote) else { return counters.drop_packet(DropReason::SendExhausted) };
-    let stream = &mut leg.audio;
+    let (port, remote) = leg.rtp_path();
+    let Some(session) = leg.part.session_mut() else { return };
+    let Some(i) = batch.push_new_from(port, remote) else { return counters.drop_packet(DropReason::SendExhausted) };
+    let stream = &mut session.audio;
     let header = RtpHeader::new(
         payload_type,
         event.marker,

@@ -1,12 +1,16 @@
-//! The legs of one worker, and the two ways to find one.
+//! The legs of one worker, and the three ways to find one.
 //!
-//! Input: legs that commands bring. Output: a leg by slot, by the validated address a packet came from, or by the
-//! username fragment a STUN check names. Owns the legs and both maps; all are sized at start and never grow. Slots are
-//! given out by the link thread, the only one that opens and closes legs.
+//! Input: legs that commands bring. Output: a leg by slot, by the port a packet came to, by the validated address it came
+//! from, or by the username fragment a STUN check names. Owns the legs and the maps; all are sized at start and never
+//! grow. Slots are given out by the link thread, the only one that opens and closes legs.
+
+mod own_addrs;
+
+pub use own_addrs::OwnAddrs;
 
 use crate::flat_map::{FlatMap, UfragKey};
-use crate::io::Remote;
-use crate::leg::{ADDRESSES_PER_LEG_MAX, Leg, LegHandle, Slot};
+use crate::io::{PortId, Remote};
+use crate::leg::{ADDRESSES_PER_LEG_MAX, Component, Leg, LegHandle, NO_SLOT, Slot};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::ice_lite::{Check, Credentials, VALIDATED_MAX};
 use std::net::SocketAddr;
@@ -17,8 +21,23 @@ const ADDRESSES_PER_LEG: usize = 4;
 /// Username fragments in the map per leg: the one in force and that of the pair in use.
 const UFRAGS_PER_LEG: usize = 2;
 
+/// One for RTP, one for RTCP. Io numbers open ports from 1 to as many as it is told there may be.
+pub const PORTS_PER_LEG: usize = 2;
+
+/// Whose port it is, and what it carries.
+#[derive(Clone, Copy)]
+struct PortEntry {
+    slot: Slot,
+    component: Component,
+}
+
+const NO_PORT: PortEntry = PortEntry { slot: NO_SLOT, component: Component::Rtp };
+
 pub struct LegTable {
     slots: Box<[Option<Box<Leg>>]>,
+    /// By [`PortId`].
+    by_port: Box<[PortEntry]>,
+    own_addrs: OwnAddrs,
     by_address: FlatMap<Remote>,
     by_ufrag: FlatMap<UfragKey>,
     /// Slots in use, densely, in no order.
@@ -29,6 +48,8 @@ impl LegTable {
     pub fn new(legs_max: usize, seed: u64) -> Self {
         LegTable {
             slots: (0..legs_max).map(|_| None).collect(),
+            by_port: vec![NO_PORT; legs_max * PORTS_PER_LEG + 1].into_boxed_slice(),
+            own_addrs: OwnAddrs::new(),
             by_address: FlatMap::new(legs_max * ADDRESSES_PER_LEG, seed),
             by_ufrag: FlatMap::new(legs_max * UFRAGS_PER_LEG, seed.rotate_left(32)),
             open: Vec::with_capacity(legs_max),
@@ -63,6 +84,47 @@ impl LegTable {
         self.get_mut(handle.slot).filter(|leg| leg.id == handle.leg)
     }
 
+    /// The same, to look at.
+    #[inline]
+    pub fn named(&self, handle: LegHandle) -> Option<&Leg> {
+        self.get(handle.slot).filter(|leg| leg.id == handle.leg)
+    }
+
+    /// A leg beside the addresses that are ours.
+    #[inline]
+    pub fn with_own_addrs(&mut self, slot: Slot) -> Option<(&mut Leg, &OwnAddrs)> {
+        let leg = self.slots.get_mut(slot as usize)?.as_deref_mut()?;
+        Some((leg, &self.own_addrs))
+    }
+
+    /// The leg that has this port.
+    #[inline]
+    pub fn slot_by_port(&self, port: PortId) -> Option<Slot> {
+        let entry = self.by_port.get(port.0 as usize)?;
+        (entry.slot != NO_SLOT).then_some(entry.slot)
+    }
+
+    /// What the port carries; RTP on the shared one.
+    #[inline]
+    pub fn component_of(&self, port: PortId) -> Component {
+        self.by_port.get(port.0 as usize).map_or(Component::Rtp, |entry| entry.component)
+    }
+
+    /// Packets to this port are the leg's. False when there are no places for such ids.
+    pub fn insert_port(&mut self, port: PortId, addr: SocketAddr, slot: Slot, component: Component) -> bool {
+        let Some(entry) = self.by_port.get_mut(port.0 as usize) else { return false };
+        *entry = PortEntry { slot, component };
+        self.own_addrs.insert(addr);
+        true
+    }
+
+    pub fn remove_port(&mut self, port: PortId, addr: SocketAddr) {
+        if let Some(entry) = self.by_port.get_mut(port.0 as usize).filter(|_| port != PortId::SHARED) {
+            *entry = NO_PORT;
+            self.own_addrs.remove(addr);
+        }
+    }
+
     /// The leg that a datagram from this address belongs to.
     #[inline]
     pub fn slot_by_address(&self, remote: Remote) -> Option<Slot> {
@@ -81,7 +143,7 @@ impl LegTable {
             Some(place @ None) => {
                 leg.position = self.open.len() as u32;
                 self.open.push(slot);
-                for key in leg.ufrags.into_iter().flatten() {
+                for key in ufrags(&leg) {
                     self.by_ufrag.insert(key, slot);
                 }
                 *place = Some(leg);
@@ -95,11 +157,11 @@ impl LegTable {
     pub fn remove(&mut self, handle: LegHandle) -> Option<Box<Leg>> {
         self.of(handle)?;
         let leg = self.slots[handle.slot as usize].take()?;
-        for addr in leg.addresses.iter().flatten() {
+        for addr in leg.ice.iter().flat_map(|ice| ice.addresses.iter().flatten()) {
             self.by_address.remove((*addr).into(), handle.slot);
         }
-        for key in leg.ufrags.iter().flatten() {
-            self.by_ufrag.remove(*key, handle.slot);
+        for key in ufrags(&leg) {
+            self.by_ufrag.remove(key, handle.slot);
         }
         self.open.swap_remove(leg.position as usize);
         if let Some(&moved) = self.open.get(leg.position as usize)
@@ -114,13 +176,14 @@ impl LegTable {
     pub fn restart_ice(&mut self, slot: Slot, ice: Credentials) -> Option<Credentials> {
         let leg = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut)?;
         let drawn = UfragKey::new(&ice.ufrag);
-        let forgotten = leg.ice.restart(ice);
+        let Some(agent) = &mut leg.ice else { return Some(ice) };
+        let forgotten = agent.rtp.restart(ice);
         let forgotten_key = forgotten.as_ref().and_then(|ice| UfragKey::new(&ice.ufrag));
         if let Some(key) = forgotten_key {
             self.by_ufrag.remove(key, slot);
         }
-        let kept = leg.ufrags.into_iter().flatten().find(|key| Some(*key) != forgotten_key);
-        leg.ufrags = [drawn, kept];
+        let kept = agent.ufrags.into_iter().flatten().find(|key| Some(*key) != forgotten_key);
+        agent.ufrags = [drawn, kept];
         if let Some(key) = drawn {
             self.by_ufrag.insert(key, slot);
         }
@@ -135,16 +198,17 @@ impl LegTable {
         if self.is_taken(addr, slot, now) || !self.by_address.insert(addr.into(), slot) {
             return false;
         }
-        let Some(leg) = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return false };
-        leg.ice.note(now, check);
-        for known in &mut leg.addresses {
-            if let Some(stale) = known.filter(|known| !leg.ice.is_validated(*known)) {
+        let leg = self.slots.get_mut(slot as usize).and_then(Option::as_deref_mut);
+        let Some(ice) = leg.and_then(|leg| leg.ice.as_mut()) else { return false };
+        ice.rtp.note(now, check);
+        for known in &mut ice.addresses {
+            if let Some(stale) = known.filter(|known| !ice.rtp.is_validated(*known)) {
                 self.by_address.remove(stale.into(), slot);
                 *known = None;
             }
         }
-        if !leg.addresses.contains(&Some(addr))
-            && let Some(free) = leg.addresses.iter_mut().find(|known| known.is_none())
+        if !ice.addresses.contains(&Some(addr))
+            && let Some(free) = ice.addresses.iter_mut().find(|known| known.is_none())
         {
             *free = Some(addr);
         }
@@ -156,8 +220,16 @@ impl LegTable {
         let owner = self.by_address.get(addr.into()).filter(|&owner| owner != slot);
         owner
             .and_then(|owner| self.get(owner))
-            .is_some_and(|leg| leg.failure.is_none() && leg.ice.in_use() == Some(addr) && leg.ice.has_consent(now))
+            .filter(|leg| leg.failure.is_none())
+            .and_then(|leg| leg.ice.as_ref())
+            .is_some_and(|ice| ice.rtp.in_use() == Some(addr) && ice.rtp.has_consent(now))
     }
+}
+
+/// What leads to the leg on the shared port; a leg with its own is found by that.
+fn ufrags(leg: &Leg) -> impl Iterator<Item = UfragKey> + use<> {
+    let ice = leg.ice.as_ref().filter(|_| leg.ports.is_none());
+    ice.map_or([None; 2], |ice| ice.ufrags).into_iter().flatten()
 }
 
 /// Each address that ICE holds has its place here.

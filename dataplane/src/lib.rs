@@ -20,6 +20,7 @@ pub mod commands;
 pub mod config;
 pub mod counters;
 pub mod digits;
+pub mod fan_out;
 pub mod fault;
 pub mod flat_map;
 pub mod io;
@@ -33,6 +34,7 @@ mod peer;
 pub mod queues;
 mod random;
 mod registry;
+pub mod reports;
 pub mod rtcp;
 mod signals;
 pub mod stages;
@@ -49,10 +51,10 @@ pub use fault::Fault;
 use bell::Bell;
 use clock::nanos;
 use counters::Counters;
-use crosspoint_contract::{Fingerprint, Generation, PortsHello, WorkerHello, WorkerId};
+use crosspoint_contract::{Fingerprint, Generation, WorkerHello, WorkerId};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::dtls::Identity;
-use io::{IoConfig, Sleeper};
+use io::{IoConfig, Ports, PortsConfig, Sleeper, WorkerPorts};
 use link::{Link, LinkParts};
 use lobby::{Lobby, LobbyPage};
 use outlets::Wakers;
@@ -76,9 +78,16 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
     let certificate_der = identity.certificate_der().to_vec();
     let wakers = Wakers { link: sleeper.waker(), lobby: lobby_sleeper.waker() };
 
+    let (ports, worker_ports) = Ports::open(&PortsConfig {
+        addrs: config.rtp_addrs.clone(),
+        choice: config.ports,
+        workers: config.workers_count(),
+        ports_max: config.legs_per_worker() * legs::PORTS_PER_LEG,
+    })?;
+    info!(addrs = ?ports.hello().addrs, why = %ports.hello().reason, "ports of RTP legs");
     let mut crew = Crew::default();
-    for index in 0..config.workers_count() {
-        crew.hire(&config, index, &wakers)?;
+    for (index, ports) in worker_ports.into_iter().enumerate() {
+        crew.hire(&config, index, ports, &wakers)?;
     }
     let lobby_page = Arc::new(LobbyPage::default());
     let (to_lobby, from_link) = queues::lobby_ring();
@@ -88,7 +97,7 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
         .spawn(move || lobby.run())
         .map_err(|source| Fault::Thread { thread: "lobby".into(), source })?;
 
-    let registry = Registry::new(crew.seats, to_lobby, wakers.lobby, lobby_page, fingerprint.clone());
+    let registry = Registry::new(crew.seats, to_lobby, wakers.lobby, lobby_page, fingerprint.clone(), ports);
     info!(socket = %config.socket.display(), "dataplane is ready");
     Link::new(LinkParts {
         registry,
@@ -101,7 +110,6 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
         generation: Generation(random::u64()),
         fingerprint,
         certificate_der,
-        ports: PortsHello::default(),
     })
     .run();
     lobby.join().map_err(|_| Fault::ThreadLost { thread: "lobby".into() })
@@ -120,9 +128,15 @@ struct Crew {
 }
 
 impl Crew {
-    fn hire(&mut self, config: &DataplaneConfig, index: usize, wakers: &Wakers) -> Result<(), Fault> {
+    fn hire(
+        &mut self,
+        config: &DataplaneConfig,
+        index: usize,
+        ports: WorkerPorts,
+        wakers: &Wakers,
+    ) -> Result<(), Fault> {
         let (ends, LinkEnds { to_worker, from_worker }, lobby_ends) = queues::worker_rings();
-        let plan = plan(config, index, wakers.clone());
+        let plan = plan(config, index, ports, wakers.clone());
         let (bell, counters) = (plan.bell.clone(), plan.counters.clone());
         let (started, _thread) = worker_thread::spawn(plan, ends)?;
         info!(
@@ -142,7 +156,7 @@ impl Crew {
     }
 }
 
-fn plan(config: &DataplaneConfig, index: usize, wakers: Wakers) -> Plan {
+fn plan(config: &DataplaneConfig, index: usize, ports: WorkerPorts, wakers: Wakers) -> Plan {
     let port = if config.port_base == 0 { 0 } else { config.port_base + index as u16 };
     Plan {
         worker: WorkerId(index as u16),
@@ -152,7 +166,7 @@ fn plan(config: &DataplaneConfig, index: usize, wakers: Wakers) -> Plan {
             backend: config.backend,
             legs_max: config.legs_per_worker(),
             huge_pages: true,
-            ports: io::WorkerPorts::default(),
+            ports,
         },
         advertised: config.advertised,
         silence: Nanos::from_millis(config.silence_ms.into()),

@@ -14,8 +14,8 @@ use crate::registry::Registry;
 use crate::waiting::{Watched, wait};
 use crosspoint_contract::frame::encode;
 use crosspoint_contract::{
-    Command, DataplaneHello, Done, Event, Fingerprint, FrameError, FrameReader, Generation, Order, PortsHello,
-    ToControl, ToDataplane, VERSION,
+    Command, DataplaneHello, Done, Event, Fingerprint, FrameError, FrameReader, Generation, Order, ToControl,
+    ToDataplane, VERSION,
 };
 use rtrb::Consumer;
 use std::io::{ErrorKind, Read, Write};
@@ -70,7 +70,6 @@ pub struct LinkParts {
     pub generation: Generation,
     pub fingerprint: Fingerprint,
     pub certificate_der: Vec<u8>,
-    pub ports: PortsHello,
 }
 
 pub struct Link {
@@ -199,7 +198,7 @@ impl Link {
             workers: self.parts.registry.hellos(),
             fingerprint: self.parts.fingerprint.clone(),
             certificate_der: self.parts.certificate_der.clone(),
-            ports: self.parts.ports.clone(),
+            ports: self.parts.registry.ports().clone(),
         };
         let snapshot = self.parts.registry.snapshot();
         info!(legs = snapshot.iter().map(|part| part.legs.len()).sum::<usize>(), "control attached");

@@ -23,7 +23,7 @@ use crate::counters::Cell;
 use crate::io::Sleeper;
 use crate::leg::Keys;
 use crate::queues::{Admission, Datagram, Knock, LobbyEnds, LobbyOrder};
-use crate::suites::contract_suite;
+use crate::suites::{contract_suite, wire_hash};
 use crate::waiting;
 use crosspoint_contract::limits::HANDSHAKES_HALF_OPEN_MAX;
 use crosspoint_contract::{DtlsRole, LegFailure, LegId, LobbyCounters, WorkerId};
@@ -114,17 +114,20 @@ impl Lobby {
 
     /// Runs until it is told to stop.
     pub fn run(mut self) {
-        loop {
-            if !self.take_orders(Instant::now()) {
-                return;
-            }
-            let knocked = self.take_knocks(Instant::now());
-            self.fire_timeouts(Instant::now());
+        while let Some(knocked) = self.turn() {
             let full = self.workers.iter_mut().fold(false, |full, door| door.give_waiting() | full);
             if !knocked {
                 self.sleep(full.then_some(FULL_PAUSE));
             }
         }
+    }
+
+    /// Whatever is due now: whether anybody knocked, or nothing when it was told to stop.
+    pub(crate) fn turn(&mut self) -> Option<bool> {
+        let goes_on = self.take_orders(Instant::now());
+        let knocked = self.take_knocks(Instant::now());
+        self.fire_timeouts(Instant::now());
+        goes_on.then_some(knocked)
     }
 
     fn sleep(&mut self, at_most: Option<Duration>) {
@@ -136,8 +139,8 @@ impl Lobby {
     fn take_orders(&mut self, now: Instant) -> bool {
         while let Ok(order) = self.from_link.pop() {
             match order {
-                LobbyOrder::Expect { worker, leg, role, fingerprint } => {
-                    self.expect(Expectation { worker, leg, role, fingerprint }, now);
+                LobbyOrder::Expect { worker, leg, role, fingerprint, patient } => {
+                    self.expect(Expectation { worker, leg, role, fingerprint, patient }, now);
                 }
                 LobbyOrder::Forget { leg } => self.forget(leg),
                 LobbyOrder::Stop => return false,
@@ -186,8 +189,12 @@ impl Lobby {
         let leg = expected.leg.leg;
         let guest = self.guests.entry(leg).or_insert_with(Guest::new);
         let is_new = guest.expected.is_none();
-        // RFC 8842 §5.4: a re-offer with the same fingerprint keeps the association.
+        // RFC 8842 §5.4: a re-offer with the same fingerprint and role keeps the association, another asks for a new one.
+        let begins_anew = expected.patient && guest.expected.as_ref().is_some_and(|before| *before != expected);
         guest.expected = Some(expected);
+        if begins_anew {
+            self.wait(leg);
+        }
         if is_new {
             self.call_at(leg, None);
         }
@@ -251,11 +258,19 @@ impl Lobby {
         if !is_server || !guest.is_shaking() {
             return self.fail(leg, LegFailure::HandshakeFailed);
         }
-        guest.stage = Stage::Waiting;
         info!(leg = leg.0, "handshake broken off; waiting for another ClientHello");
-        self.page.failed.add(1);
-        self.count_half_open(-1);
-        self.call_at(leg, None);
+        self.wait(leg);
+    }
+
+    /// Back to the beginning. A client tries again soon.
+    fn wait(&mut self, leg: LegId) {
+        let Some(guest) = self.guests.get_mut(&leg) else { return };
+        let is_client = guest.expected.as_ref().is_some_and(|expected| expected.role == DtlsRole::Client);
+        if let Stage::Shaking(_) = std::mem::replace(&mut guest.stage, Stage::Waiting) {
+            self.page.failed.add(1);
+            self.count_half_open(-1);
+        }
+        self.call_at(leg, is_client.then(|| Instant::now() + RETRY_PAUSE));
     }
 
     /// `scratch[..len]` goes to the peer.
@@ -273,7 +288,7 @@ impl Lobby {
         let Some(guest) = self.guests.get_mut(&leg) else { return };
         let Some(expected) = guest.expected.clone() else { return };
         // RFC 8122 §6.2: the endpoint MUST verify that the certificate matches the fingerprint.
-        if keys.peer_certificate_sha256 != expected.fingerprint.sha256 {
+        if keys.peer_digest(wire_hash(expected.fingerprint.hash)) != expected.fingerprint.digest {
             return self.fail(leg, LegFailure::FingerprintMismatch);
         }
         if let Stage::Shaking(handshake) = std::mem::replace(&mut guest.stage, Stage::Failed) {
@@ -289,6 +304,10 @@ impl Lobby {
 
     fn fail(&mut self, leg: LegId, why: LegFailure) {
         let Some(guest) = self.guests.get_mut(&leg) else { return };
+        if guest.expected.as_ref().is_some_and(|expected| expected.patient) {
+            info!(leg = leg.0, %why, "handshake ended; the leg waits for another");
+            return self.wait(leg);
+        }
         if let Stage::Shaking(_) = std::mem::replace(&mut guest.stage, Stage::Failed) {
             self.page.failed.add(1);
             self.count_half_open(-1);

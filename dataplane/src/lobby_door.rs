@@ -61,17 +61,17 @@ fn send_datagram(
     counters: &Counters,
 ) {
     let open = |leg: &&mut Leg| leg.remote_addr().is_some() && leg.failure.is_none();
-    let Some(remote) = legs.of(leg).filter(open).map(|leg| leg.remote) else {
+    let Some((port, remote)) = legs.of(leg).filter(open).map(|leg| leg.rtp_path()) else {
         return counters.drop_packet(DropReason::DtlsUnexpected);
     };
-    let Some(i) = batch.push_new(remote) else { return counters.drop_packet(DropReason::SendExhausted) };
+    let Some(i) = batch.push_new_from(port, remote) else { return counters.drop_packet(DropReason::SendExhausted) };
     let bytes = datagram.bytes();
     batch.buffer_mut(i)[..bytes.len()].copy_from_slice(bytes);
     batch.set_len(i, bytes.len());
     batch.packet_mut(i).disposition = Disposition::Send;
 }
 
-/// The leg has keys: it is connected. Gives them back when it has no use for them.
+/// The leg has keys: it is connected. Gives back keys that it has no use for, or no use any more.
 pub fn install(
     legs: &mut LegTable,
     leg: LegHandle,
@@ -79,15 +79,19 @@ pub fn install(
     now: Nanos,
     outlets: &mut Outlets,
 ) -> Result<(), Box<Keys>> {
-    let opening = |leg: &&mut Leg| leg.state == LegState::Opening && leg.remote_addr().is_some();
-    let Some(leg) = legs.of(leg).filter(opening) else { return Err(keys) };
+    // A leg with own ports may shake hands again, when its peer's description changes.
+    let awaits_keys = |leg: &&mut Leg| match &leg.ports {
+        None => leg.state == LegState::Opening && leg.remote_addr().is_some(),
+        Some(ports) => ports.uses_dtls && leg.state != LegState::Failed,
+    };
+    let Some(leg) = legs.of(leg).filter(awaits_keys) else { return Err(keys) };
     leg.suite = Some(keys.suite);
-    leg.keys = Some(keys);
+    let replaced = leg.keys.replace(keys);
     leg.state = LegState::Connected;
     leg.last_heard = now;
     leg.deadlines.connect = None;
     outlets.tell(leg, now);
-    Ok(())
+    replaced.map_or(Ok(()), Err)
 }
 
 /// The leg will not carry media again, and its peer gets nothing more; said once.
@@ -95,7 +99,9 @@ pub fn fail(leg: &mut Leg, why: LegFailure, outlets: &mut Outlets, now: Nanos) {
     if leg.failure.is_none() {
         leg.failure = Some(why);
         leg.state = LegState::Failed;
-        leg.digits_sent = None;
+        if let Some(session) = leg.part.session_mut() {
+            session.digits_sent = None;
+        }
         outlets.tell(leg, now);
     }
 }

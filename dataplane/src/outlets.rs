@@ -58,7 +58,8 @@ impl<'ends> Outlets<'ends> {
     pub fn tell(&mut self, leg: &mut Leg, now: Nanos) {
         self.tell_state(leg);
         self.tell_silence(leg, now);
-        if !leg.told.reachable && leg.state == LegState::Opening && leg.remote != Remote::UNSPECIFIED {
+        let shakes_hands = leg.ports.as_ref().map_or(leg.state == LegState::Opening, |ports| ports.uses_dtls);
+        if !leg.told.reachable && shakes_hands && leg.remote != Remote::UNSPECIFIED {
             self.lobby_told = true;
             leg.told.reachable = self.ends.to_lobby.push(Knock::Reachable { leg: leg.handle() }).is_ok();
         }

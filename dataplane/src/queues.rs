@@ -13,12 +13,14 @@
 //! or datagram is dropped and counted; nothing grows and nobody waits. Memory travels with its owner: what a worker no
 //! longer needs goes back to the link thread in an answer, so that the worker neither allocates nor frees.
 
-use crate::leg::{Description, Keys, Leg, LegHandle};
+use crate::leg::{Description, Keys, Leg, LegHandle, RtpChange};
 use crosspoint_contract::limits::{
     COMMANDS_OUTSTANDING_MAX, CONTROL_TO_WORKER_MAX, DIGITS_MAX, LOBBY_TO_WORKER_MAX, PACKET_BYTES_MAX,
-    WORKER_TO_CONTROL_MAX, WORKER_TO_LOBBY_MAX,
+    STREAMS_PER_LEG_MAX, WORKER_TO_CONTROL_MAX, WORKER_TO_LOBBY_MAX,
 };
-use crosspoint_contract::{DtlsRole, Event, Fingerprint, LegFailure, LegId, LegReport, Refused, WorkerId};
+use crosspoint_contract::{
+    CertificateDigest, DtlsRole, Event, FlowFilter, LegFailure, LegId, LegReport, Refused, StreamReport, WorkerId,
+};
 use crosspoint_wire::ice_lite::Credentials;
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -30,6 +32,23 @@ pub enum WorkerOrder {
     Describe {
         leg: LegHandle,
         description: Box<Description>,
+    },
+    /// The same for a leg with ports of its own.
+    DescribeRtp {
+        leg: LegHandle,
+        change: Box<RtpChange>,
+    },
+    Forward {
+        leg: LegHandle,
+        sinks: Box<[LegHandle]>,
+    },
+    Filter {
+        leg: LegHandle,
+        filter: FlowFilter,
+    },
+    ReadStreams {
+        leg: LegHandle,
+        sheet: Box<StreamSheet>,
     },
     RestartIce {
         leg: LegHandle,
@@ -100,6 +119,26 @@ pub enum Spent {
     Description(#[allow(dead_code)] Box<Description>),
     Credentials(#[allow(dead_code)] Credentials),
     Keys(#[allow(dead_code)] Box<Keys>),
+    RtpChange(#[allow(dead_code)] Box<RtpChange>),
+    Sinks(#[allow(dead_code)] Box<[LegHandle]>),
+    /// The one that is read: figures have no other way out.
+    Streams(Box<StreamSheet>),
+}
+
+/// Room for the figures of a leg's streams, made where there may be memory for them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamSheet {
+    pub streams: [StreamReport; STREAMS_PER_LEG_MAX],
+    pub len: usize,
+}
+
+impl StreamSheet {
+    pub fn push(&mut self, report: StreamReport) {
+        if let Some(place) = self.streams.get_mut(self.len) {
+            *place = report;
+            self.len += 1;
+        }
+    }
 }
 
 /// A worker to the lobby.
@@ -156,7 +195,9 @@ pub enum LobbyOrder {
         worker: WorkerId,
         leg: LegHandle,
         role: DtlsRole,
-        fingerprint: Fingerprint,
+        fingerprint: CertificateDigest,
+        /// The peer may take as long as it likes, and try again: control ends the leg, not the handshake.
+        patient: bool,
     },
     /// The leg is closed.
     Forget {

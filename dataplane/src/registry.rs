@@ -13,7 +13,7 @@
 //! leg are answered in order. A command that changes nothing sends an `Echo`, to keep its answer in its place.
 
 use crate::affinity::thread_busy_ns;
-use crate::io::Waker;
+use crate::io::{Ports, Waker};
 use crate::leg::{Leg, LegHandle};
 use crate::lobby::LobbyPage;
 use crate::queues::{DigitText, LobbyOrder, WorkerOrder};
@@ -21,9 +21,9 @@ use crate::random;
 use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, LEGS_PER_SNAPSHOT_MAX};
 use crosspoint_contract::{
     Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, Done, Fingerprint, LegId, LegReport, LegState,
-    Order, Refused, RemoteDescription, Snapshot, TransportRequest, WorkerCounters, WorkerHello, WorkerId,
+    Order, PortsHello, Refused, RemoteDescription, Snapshot, TransportRequest, WorkerCounters, WorkerHello, WorkerId,
 };
-use record::{LegRecord, credentials, description, local_description, seed, takes_telephone_events};
+use record::{LegRecord, credentials, description, local_description, seed, sha256_digest, takes_telephone_events};
 use rtrb::Producer;
 use seat::{Awaited, Reply};
 use std::collections::{BTreeMap, HashMap};
@@ -46,6 +46,7 @@ pub struct Registry {
     lobby_waker: Waker,
     lobby_page: Arc<LobbyPage>,
     fingerprint: Fingerprint,
+    ports: Ports,
     draining: bool,
     /// The attached control plane knows that the last leg has gone.
     drained_said: bool,
@@ -62,6 +63,7 @@ impl Registry {
         lobby_waker: Waker,
         lobby_page: Arc<LobbyPage>,
         fingerprint: Fingerprint,
+        ports: Ports,
     ) -> Self {
         let mut registry = Registry {
             seats,
@@ -72,6 +74,7 @@ impl Registry {
             lobby_waker,
             lobby_page,
             fingerprint,
+            ports,
             draining: false,
             drained_said: false,
             started: Instant::now(),
@@ -89,6 +92,10 @@ impl Registry {
 
     pub fn hellos(&self) -> Vec<WorkerHello> {
         self.seats.iter().map(|seat| seat.hello.clone()).collect()
+    }
+
+    pub fn ports(&self) -> &PortsHello {
+        self.ports.hello()
     }
 
     /// A control plane has attached: earlier commands are answered to nobody.
@@ -124,14 +131,13 @@ impl Registry {
             Command::SetRemote { leg, remote } => self.set_remote(asked, leg, remote),
             Command::RestartIce { leg, restart } => self.restart_ice(asked, leg, restart),
             Command::Bridge { bridge, legs } => self.bridge(asked, bridge, legs),
-            // An RTP leg is not opened yet, so none is known.
-            Command::OpenLeg { transport: TransportRequest::Rtp(request), .. } => {
-                Err(Refused::NoSuchAddress(request.rtp.ip()))
+            Command::OpenLeg { leg, call, transport: TransportRequest::Rtp(request) } => {
+                self.open_rtp(asked, leg, call, request)
             }
-            Command::SetRtpRemote { leg, .. }
-            | Command::Forward { source: leg, .. }
-            | Command::Filter { leg, .. }
-            | Command::ReadStreams { leg } => self.known(leg).and(Err(Refused::UnsuitedLeg(leg))),
+            Command::SetRtpRemote { leg, remote } => self.set_rtp_remote(asked, leg, remote),
+            Command::Forward { source, sinks } => self.forward(asked, source, &sinks),
+            Command::Filter { leg, filter } => self.filter(asked, leg, filter),
+            Command::ReadStreams { leg } => self.read_streams(asked, leg),
             Command::Unbridge { bridge } if !self.bridges.contains_key(&bridge) => {
                 return Some(answer(id, Ok(Done::Ok)));
             }
@@ -168,21 +174,36 @@ impl Registry {
     fn open(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, call: CallKey) -> Result<()> {
         if let Some(record) = self.legs.get(&leg) {
             let (worker, local) = (record.worker, Box::new(record.local.clone()));
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Opened(local));
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Described(local));
         }
         if self.draining {
             return Err(Refused::Draining);
         }
         let worker = self.place(call)?;
-        let seat = &mut self.seats[worker];
-        let slot = *seat.free.last().ok_or(Refused::LegsExhausted)?;
-        let local = local_description(&seat.hello, &self.fingerprint);
-        let handle = LegHandle { slot, leg };
+        let handle = self.next_handle(worker, leg)?;
+        let local = local_description(&self.seats[worker].hello, &self.fingerprint);
         let opened = Leg::new(seed(handle, &local));
-        self.send(worker, WorkerOrder::Open(opened), asked, Reply::Opened(Box::new(local.clone())))?;
+        self.admit(asked, worker, opened, LegRecord::new(handle, worker, call, local))
+    }
+
+    fn next_handle(&self, worker: usize, leg: LegId) -> Result<LegHandle> {
+        let slot = *self.seats[worker].free.last().ok_or(Refused::LegsExhausted)?;
+        Ok(LegHandle { slot, leg })
+    }
+
+    /// Gives a new leg to its worker and remembers it.
+    fn admit(
+        &mut self,
+        asked: Option<(Attachment, CommandId)>,
+        worker: usize,
+        opened: Box<Leg>,
+        record: LegRecord,
+    ) -> Result<()> {
+        let (leg, local) = (record.handle.leg, Box::new(record.local.clone()));
+        self.send(worker, WorkerOrder::Open(opened), asked, Reply::Opened(leg, local))?;
         self.seats[worker].free.pop();
-        self.calls.entry(call).or_insert((worker, 0)).1 += 1;
-        self.legs.insert(leg, LegRecord::new(handle, worker, call, local));
+        self.calls.entry(record.call).or_insert((worker, 0)).1 += 1;
+        self.legs.insert(leg, record);
         Ok(())
     }
 
@@ -202,7 +223,7 @@ impl Registry {
         leg: LegId,
         remote: RemoteDescription,
     ) -> Result<()> {
-        let (worker, handle) = self.known(leg)?;
+        let (worker, handle) = self.known_shared(leg)?;
         let Some(description) = description(&remote) else {
             return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::TooManyFormats));
         };
@@ -211,7 +232,8 @@ impl Registry {
             worker: WorkerId(worker as u16),
             leg: handle,
             role: remote.our_dtls_role,
-            fingerprint: remote.fingerprint.clone(),
+            fingerprint: sha256_digest(&remote.fingerprint),
+            patient: false,
         });
         if let Some(record) = self.legs.get_mut(&leg) {
             record.remote = Some(remote);
@@ -220,15 +242,15 @@ impl Registry {
     }
 
     fn restart_ice(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, restart: u32) -> Result<()> {
-        let (worker, handle) = self.known(leg)?;
+        let (worker, handle) = self.known_shared(leg)?;
         let record = self.legs.get_mut(&leg).ok_or(Refused::UnknownLeg(leg))?;
         let mut local = record.local.clone();
         if record.restart == restart {
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Opened(Box::new(local)));
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Described(Box::new(local)));
         }
         local.ice = random::ice_credentials();
         let order = WorkerOrder::RestartIce { leg: handle, ice: credentials(&local.ice) };
-        self.send(worker, order, asked, Reply::Opened(Box::new(local.clone())))?;
+        self.send(worker, order, asked, Reply::Described(Box::new(local.clone())))?;
         if let Some(record) = self.legs.get_mut(&leg) {
             (record.local, record.restart) = (local, restart);
         }
@@ -243,6 +265,9 @@ impl Registry {
         }
         if legs[0] == legs[1] {
             return Err(Refused::SameLeg(legs[1]));
+        }
+        if let Some(&leg) = legs.iter().find(|leg| self.is_translator(**leg)) {
+            return Err(Refused::UnsuitedLeg(leg));
         }
         if self.seats[worker].room() < 2 {
             return Err(Refused::Busy(WorkerId(worker as u16)));
@@ -278,8 +303,7 @@ impl Registry {
             return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::BadDigits));
         };
         let record = self.legs.get(&leg).ok_or(Refused::UnknownLeg(leg))?;
-        let takes_events = record.remote.as_ref().is_some_and(|remote| takes_telephone_events(&remote.formats));
-        if !takes_events {
+        if !takes_telephone_events(record.formats()) {
             return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::NoTelephoneEvent(leg)));
         }
         if asked.is_some() && record.digits == asked {
@@ -342,6 +366,12 @@ impl Registry {
     fn known(&self, leg: LegId) -> Result<(usize, LegHandle)> {
         let record = self.legs.get(&leg).filter(|record| !record.closing).ok_or(Refused::UnknownLeg(leg))?;
         Ok((record.worker, record.handle))
+    }
+
+    /// The same, if the leg is on the shared port.
+    fn known_shared(&self, leg: LegId) -> Result<(usize, LegHandle)> {
+        let is_rtp = self.legs.get(&leg).is_some_and(|record| record.rtp.is_some());
+        self.known(leg).and_then(|known| if is_rtp { Err(Refused::UnsuitedLeg(leg)) } else { Ok(known) })
     }
 
     fn leave_bridge(&mut self, leg: LegId) {
@@ -419,6 +449,7 @@ fn answer(id: CommandId, result: Result<Done>) -> Answer {
 
 mod answers;
 mod record;
+mod rtp;
 mod seat;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@
 use crate::batch::{Disposition, PacketBatch};
 use crate::clock;
 use crate::counters::Counters;
-use crate::leg::{IncomingStream, Leg, NO_SLOT, OutgoingStream, Slot};
+use crate::io::Remote;
+use crate::leg::{Figures, IncomingStream, Leg, NO_SLOT, OutgoingStream, Session, Slot};
 use crate::legs::LegTable;
 use crate::stages::RTCP;
 use crosspoint_contract::limits::STREAMS_PER_LEG_MAX;
@@ -57,17 +58,21 @@ pub fn receive(batch: &mut PacketBatch, legs: &mut LegTable, ntp_origin: Nanos, 
 
 fn read(leg: &mut Leg, compound: &[u8], now: Nanos, ntp_origin: Nanos) -> Result<Wishes, RtcpError> {
     let mut wishes = Wishes::NONE;
-    let video_ssrc = leg.video.continuity.ssrc();
-    for packet in rtcp::parse(compound)? {
+    let packets = rtcp::parse(compound)?;
+    leg.figures.rtcp_packets_received += 1;
+    leg.figures.rtcp_bytes_received += compound.len() as u64;
+    let (Some(session), figures) = (leg.part.session_mut(), &mut leg.figures) else { return Ok(wishes) };
+    let video_ssrc = session.video.continuity.ssrc();
+    for packet in packets {
         match packet {
             Packet::SenderReport { info, reports } => {
-                if let Some(stream) = leg.streams.iter_mut().find(|s| s.in_use && s.ssrc == info.ssrc) {
+                if let Some(stream) = session.streams.iter_mut().find(|s| s.in_use && s.ssrc == info.ssrc) {
                     stream.reception.on_sender_report(info.ntp, now);
                 }
-                reports.for_each(|block| read_block(leg, &block, now + ntp_origin));
+                reports.for_each(|block| read_block(session, figures, &block, now + ntp_origin));
             }
             Packet::ReceiverReport { reports, .. } => {
-                reports.for_each(|block| read_block(leg, &block, now + ntp_origin));
+                reports.for_each(|block| read_block(session, figures, &block, now + ntp_origin));
             }
             Packet::Pli { media_ssrc, .. } if media_ssrc == video_ssrc => wishes.key_frame = true,
             // RFC 5104 §4.3.1: FIR names its target in its entries; of us the peer sees one video stream only.
@@ -85,15 +90,14 @@ fn read(leg: &mut Leg, compound: &[u8], now: Nanos, ntp_origin: Nanos) -> Result
 }
 
 /// What the peer says about a stream of ours.
-fn read_block(leg: &mut Leg, block: &ReportBlock, ntp_now: Nanos) {
-    let video = block.ssrc == leg.video.continuity.ssrc();
-    if !video && block.ssrc != leg.audio.continuity.ssrc() {
+fn read_block(session: &mut Session, figures: &mut Figures, block: &ReportBlock, ntp_now: Nanos) {
+    let video = block.ssrc == session.video.continuity.ssrc();
+    if !video && block.ssrc != session.audio.continuity.ssrc() {
         return;
     }
     let round_trip = reception::round_trip(block, ntp_now);
     let medium = if video { Medium::Video } else { Medium::Audio };
-    let clock_rate_hz = leg.outgoing(medium).clock_rate_hz.max(1);
-    let figures = &mut leg.figures;
+    let clock_rate_hz = session.outgoing(medium).clock_rate_hz.max(1);
     if let Some(round_trip) = round_trip {
         figures.round_trip_us = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
     }
@@ -110,11 +114,12 @@ fn pass_on(batch: &mut PacketBatch, legs: &mut LegTable, slot: Slot, wishes: &Wi
     if !wishes.key_frame && wishes.missing_len == 0 {
         return;
     }
-    let Some(leg) = legs.get(slot) else { return };
-    let (source_ssrc, offset) = (leg.video.source_ssrc, leg.video.sequence_offset);
-    let Some(source) = legs.get(leg.other).filter(|source| leg.other != NO_SLOT && source.is_ready()) else { return };
+    let Some(session) = legs.get(slot).and_then(|leg| leg.part.session()) else { return };
+    let (source_ssrc, offset) = (session.video.source_ssrc, session.video.sequence_offset);
+    let Some(leg) = legs.get(session.other).filter(|leg| session.other != NO_SLOT && leg.is_ready()) else { return };
+    let Some(source) = leg.part.session() else { return };
     let our_ssrc = source.video.continuity.ssrc();
-    push(batch, source, counters, |room| {
+    push(batch, leg, counters, |room| {
         // RFC 4585 §3.1: feedback travels behind a report and a CNAME.
         let mut len = rtcp::write_report(room, our_ssrc, None, &[], &source.cname)?;
         if wishes.key_frame {
@@ -144,21 +149,23 @@ fn next_nack(missing: &[u16]) -> Option<(u16, u16, &[u16])> {
 
 /// Sends our reports to the leg's peer: one compound packet for each of our SSRCs that sends, at least one.
 pub fn report(batch: &mut PacketBatch, leg: &mut Leg, now: Nanos, ntp_origin: Nanos, counters: &Counters) {
+    let Some(session) = leg.part.session_mut() else { return };
     let mut blocks = [ReportBlock::default(); STREAMS_PER_LEG_MAX];
     let mut blocks_len = 0;
-    for stream in leg.streams.iter_mut().filter(|stream| is_heard(stream, now)) {
+    for stream in session.streams.iter_mut().filter(|stream| is_heard(stream, now)) {
         blocks[blocks_len] = stream.reception.report_block(stream.ssrc, now);
         blocks_len += 1;
     }
-    let audio = sender_info(&leg.audio, now, ntp_origin);
-    let video = sender_info(&leg.video, now, ntp_origin);
-    let audio_ssrc = leg.audio.continuity.ssrc();
+    let Some(session) = leg.part.session() else { return };
+    let audio = sender_info(&session.audio, now, ntp_origin);
+    let video = sender_info(&session.video, now, ntp_origin);
+    let audio_ssrc = session.audio.continuity.ssrc();
     push(batch, leg, counters, |room| {
-        rtcp::write_report(room, audio_ssrc, audio.as_ref(), &blocks[..blocks_len], &leg.cname)
+        rtcp::write_report(room, audio_ssrc, audio.as_ref(), &blocks[..blocks_len], &session.cname)
     });
     if video.is_some() {
-        let video_ssrc = leg.video.continuity.ssrc();
-        push(batch, leg, counters, |room| rtcp::write_report(room, video_ssrc, video.as_ref(), &[], &leg.cname));
+        let video_ssrc = session.video.continuity.ssrc();
+        push(batch, leg, counters, |room| rtcp::write_report(room, video_ssrc, video.as_ref(), &[], &session.cname));
     }
 }
 
@@ -181,15 +188,17 @@ fn sender_info(stream: &OutgoingStream, now: Nanos, ntp_origin: Nanos) -> Option
 
 /// Tells the peer that our streams end (RFC 3550 §6.6). Protected here, because the leg is about to go.
 pub fn say_bye(batch: &mut PacketBatch, leg: &mut Leg, counters: &Counters) {
-    if !leg.is_ready() {
-        return;
-    }
-    let ssrc = leg.audio.continuity.ssrc();
+    let Some(session) = leg.part.session().filter(|_| leg.is_ready()) else { return };
+    let ssrc = session.audio.continuity.ssrc();
     let pushed = push(batch, leg, counters, |room| {
-        let len = rtcp::write_report(room, ssrc, None, &[], &leg.cname)?;
+        let len = rtcp::write_report(room, ssrc, None, &[], &session.cname)?;
         Ok(len + rtcp::write_bye(&mut room[len..], ssrc)?)
     });
-    let (Some(i), Some(keys)) = (pushed, leg.keys.as_mut()) else { return };
+    let Some(i) = pushed else { return };
+    let Some(keys) = leg.keys.as_mut() else {
+        batch.packet_mut(i).disposition = Disposition::Send;
+        return;
+    };
     let (packet, room) = batch.split_mut(i);
     match keys.sender.protect_rtcp(room, packet.len()) {
         Ok(len) => {
@@ -207,7 +216,11 @@ fn push(
     counters: &Counters,
     write: impl FnOnce(&mut [u8]) -> Result<usize, RtcpError>,
 ) -> Option<usize> {
-    let Some(i) = batch.push_new(leg.remote) else {
+    let (port, remote) = leg.rtcp_path();
+    if remote == Remote::UNSPECIFIED {
+        return None;
+    }
+    let Some(i) = batch.push_new_from(port, remote) else {
         counters.drop_packet(DropReason::SendExhausted);
         return None;
     };

@@ -5,7 +5,8 @@
 //! suite, on the stack. All packets of a leg have one suite, so grouping keeps the order within a leg.
 
 use crate::batch::BATCH_CAPACITY;
-use crosspoint_contract::SrtpSuite;
+use crosspoint_contract::{HashFunction, SrtpSuite};
+use crosspoint_wire::dtls::Hash;
 use crosspoint_wire::srtp::Suite;
 
 pub const SUITES: usize = 5;
@@ -51,5 +52,27 @@ pub fn contract_suite(suite: Suite) -> SrtpSuite {
         Suite::AesCm256HmacSha1_80 => SrtpSuite::AesCm256HmacSha1_80,
         Suite::AeadAes128Gcm => SrtpSuite::AeadAes128Gcm,
         Suite::AeadAes256Gcm => SrtpSuite::AeadAes256Gcm,
+    }
+}
+
+/// The same the other way.
+pub fn wire_suite(suite: SrtpSuite) -> Suite {
+    match suite {
+        SrtpSuite::AesCm128HmacSha1_80 => Suite::AesCm128HmacSha1_80,
+        SrtpSuite::AesCm128HmacSha1_32 => Suite::AesCm128HmacSha1_32,
+        SrtpSuite::AesCm256HmacSha1_80 => Suite::AesCm256HmacSha1_80,
+        SrtpSuite::AeadAes128Gcm => Suite::AeadAes128Gcm,
+        SrtpSuite::AeadAes256Gcm => Suite::AeadAes256Gcm,
+    }
+}
+
+/// Hash functions of fingerprints likewise.
+pub fn wire_hash(hash: HashFunction) -> Hash {
+    match hash {
+        HashFunction::Sha1 => Hash::Sha1,
+        HashFunction::Sha224 => Hash::Sha224,
+        HashFunction::Sha256 => Hash::Sha256,
+        HashFunction::Sha384 => Hash::Sha384,
+        HashFunction::Sha512 => Hash::Sha512,
     }
 }

@@ -101,7 +101,7 @@ impl Timers {
         leg.knocks_left = KNOCKS_PER_VISIT_MAX;
         leg.facts_left = FACTS_PER_VISIT_MAX;
         outlets.tell(leg, now);
-        if leg.failure.is_some() {
+        if leg.failure.is_some_and(|_| leg.state == LegState::Failed) {
             return;
         }
         match leg.state {
@@ -126,10 +126,19 @@ impl Timers {
         counters: &Counters,
     ) {
         // RFC 7675 §5.1: without fresh consent we stop sending.
-        if leg.ice.consent_expired(now) {
-            return fail(leg, LegFailure::ConsentExpired, outlets, now);
+        if leg.ice.as_ref().is_some_and(|ice| ice.rtp.consent_expired(now)) {
+            match &leg.ports {
+                None => return fail(leg, LegFailure::ConsentExpired, outlets, now),
+                // Its call may be signaled anew, so the leg waits for another check.
+                Some(ports) if ports.uses_ice => leg.failure = Some(LegFailure::ConsentExpired),
+                Some(_) => {}
+            }
         }
         self.notice_silence(leg, outlets, now);
+        // A translator is no end of any session (RFC 3550 §7.2): it has nothing to report, and control asks.
+        if leg.part.session().is_none() || leg.failure.is_some() {
+            return;
+        }
         if now >= *leg.deadlines.rtcp.get_or_insert(now + RTCP_FIRST) {
             leg.deadlines.rtcp = Some(now + self.next_rtcp_interval());
             rtcp::report(batch, leg, now, self.settings.ntp_origin, counters);
@@ -147,7 +156,8 @@ impl Timers {
             leg.last_heard = now;
             return;
         }
-        if !leg.silent && now.since(leg.last_heard) >= self.settings.silence {
+        let silence = leg.ports.as_ref().map_or(self.settings.silence, |ports| ports.silence);
+        if !leg.silent && silence != Nanos::ZERO && now.since(leg.last_heard) >= silence {
             leg.silent = true;
             outlets.tell(leg, now);
         }

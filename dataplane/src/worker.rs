@@ -17,13 +17,14 @@ use crate::clock;
 use crate::commands::Desk;
 use crate::counters::Counters;
 use crate::digits::DigitDesk;
+use crate::fan_out::FanOut;
 use crate::io::{Fault, Io, IoCounters};
 use crate::legs::LegTable;
 use crate::outlets::Outlets;
 use crate::queues::WorkerOrder;
 use crate::stages::{
-    classify::classify, lookup::lookup, protect::protect, receive::receive, rewrite::rewrite, select::select,
-    unprotect::unprotect,
+    admit::admit, classify::classify, follow::follow, lookup::lookup, protect::protect, receive::receive, relay::relay,
+    rewrite::rewrite, select::select, unprotect::unprotect,
 };
 use crate::timers::{TimerSettings, Timers};
 use crate::{lobby_door, rtcp, stun_door};
@@ -31,6 +32,9 @@ use crosspoint_contract::DropReason;
 use crosspoint_contract::limits::COMMANDS_PER_TICK_MAX;
 use crosspoint_wire::Nanos;
 use std::sync::Arc;
+
+/// Batches of copies that a turn sends: sixteen subscribers of one full batch.
+const COPY_BATCHES_PER_TURN_MAX: usize = 8;
 
 /// What a worker is made of.
 pub struct WorkerParts<'ends> {
@@ -56,6 +60,7 @@ pub struct Worker<'ends> {
     batch: PacketBatch,
     legs: LegTable,
     digits: DigitDesk,
+    fan_out: FanOut,
     timers: Timers,
     outlets: Outlets<'ends>,
     counters: Arc<Counters>,
@@ -72,6 +77,7 @@ impl<'ends> Worker<'ends> {
             batch: parts.batch,
             legs: LegTable::new(parts.legs_max, parts.seed),
             digits: DigitDesk::new(parts.legs_max),
+            fan_out: FanOut::new(),
             timers: Timers::new(parts.timers, parts.seed),
             outlets: parts.outlets,
             counters: parts.counters,
@@ -88,6 +94,7 @@ impl<'ends> Worker<'ends> {
         self.now = clock::of(&self.batch);
         self.pass_stages();
         self.io.submit(&mut self.batch);
+        self.send_copies();
         let turn = self.carry_out_orders();
         self.make_packets();
         self.io.submit(&mut self.batch);
@@ -101,19 +108,34 @@ impl<'ends> Worker<'ends> {
         if self.batch.is_empty() {
             return;
         }
-        let Worker { batch, legs, outlets, timers, .. } = self;
+        let Worker { batch, legs, fan_out, outlets, timers, .. } = self;
         let counters = &*self.counters;
         counters.batches.add(1);
         classify(batch, counters);
         stun_door::answer_checks(batch, legs, outlets, counters);
         lookup(batch, legs, counters);
+        admit(batch, legs, outlets, counters);
         lobby_door::pass_dtls(batch, legs, outlets, counters);
         unprotect(batch, legs, counters);
+        follow(batch, legs, outlets);
+        relay(batch, legs, fan_out, outlets, counters);
         rtcp::receive(batch, legs, timers.settings().ntp_origin, counters);
         receive(batch, legs, outlets, counters);
         select(batch, legs, counters);
         rewrite(batch, legs, counters);
         protect(batch, legs, counters);
+    }
+
+    /// Copies for subscribers, a bounded number a turn: calls come first.
+    fn send_copies(&mut self) {
+        for _ in 0..COPY_BATCHES_PER_TURN_MAX {
+            if self.fan_out.is_empty() {
+                return;
+            }
+            self.fan_out.fill(&mut self.batch, &mut self.legs, &self.counters);
+            protect(&mut self.batch, &mut self.legs, &self.counters);
+            self.io.submit(&mut self.batch);
+        }
     }
 
     /// Orders, a bounded number a turn, so that control cannot delay media.
@@ -135,6 +157,7 @@ impl<'ends> Worker<'ends> {
                 continue;
             }
             let mut desk = Desk {
+                io: &mut self.io,
                 batch: &mut self.batch,
                 legs: &mut self.legs,
                 digits: &mut self.digits,
@@ -175,7 +198,8 @@ impl<'ends> Worker<'ends> {
 
     /// When the next timer is due; not at all while orders wait.
     fn sleep_until(&self) -> Option<IoNanos> {
-        if !self.outlets.ends.from_link.is_empty() || !self.outlets.ends.from_lobby.is_empty() {
+        let orders = !self.outlets.ends.from_link.is_empty() || !self.outlets.ends.from_lobby.is_empty();
+        if orders || !self.fan_out.is_empty() {
             return None;
         }
         let timers = self.timers.next_turn(&self.legs, self.now);

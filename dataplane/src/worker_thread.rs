@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use crate::config::BackendChoice;
     use crate::io::Sleeper;
-    use crate::leg::{Leg, LegHandle, LegSeed};
+    use crate::leg::{Leg, LegHandle, LegSeed, SessionSeed};
     use crate::queues::{LinkEnds, WorkerOrder, worker_rings};
     use crosspoint_contract::LegId;
     use crosspoint_wire::ice_lite::Credentials;
@@ -185,11 +185,13 @@ mod tests {
         Leg::new(LegSeed {
             handle: LegHandle { slot: 0, leg: LegId(1) },
             ice: Credentials { ufrag: "leg00001".into(), pwd: "a-password-of-many-bytes".into() },
-            audio_ssrc: 1,
-            video_ssrc: 2,
-            first_sequence_number: 1,
-            first_timestamp: 1,
-            cname: "bridge".into(),
+            session: SessionSeed {
+                audio_ssrc: 1,
+                video_ssrc: 2,
+                first_sequence_number: 1,
+                first_timestamp: 1,
+                cname: "bridge".into(),
+            },
         })
     }
 

@@ -5,7 +5,7 @@
 use crate::leg::LegHandle;
 use crate::queues::Datagram;
 use crosspoint_contract::limits::HANDSHAKE_BUFFER_BYTES_MAX;
-use crosspoint_contract::{DtlsRole, Fingerprint, WorkerId};
+use crosspoint_contract::{CertificateDigest, DtlsRole, WorkerId};
 use crosspoint_wire::dtls::Handshake;
 use std::time::Instant;
 
@@ -18,7 +18,9 @@ pub struct Expectation {
     pub worker: WorkerId,
     pub leg: LegHandle,
     pub role: DtlsRole,
-    pub fingerprint: Fingerprint,
+    pub fingerprint: CertificateDigest,
+    /// A failed handshake is no failed leg: whoever signals may say something else, or another party answer.
+    pub patient: bool,
 }
 
 pub struct Guest {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::leg::LegHandle;
 use crate::queues::{WorkerEnds, worker_rings};
-use crosspoint_contract::Fingerprint;
 use crosspoint_contract::limits::LOBBY_TO_WORKER_MAX;
+use crosspoint_contract::{CertificateDigest, HashFunction};
 use rtrb::RingBuffer;
 
 struct Stand {
@@ -27,8 +27,9 @@ impl Stand {
     }
 
     fn expect(&mut self, leg: u64, role: DtlsRole) {
-        let fingerprint = Fingerprint { sha256: self.peers.sha256() };
-        self.lobby.expect(Expectation { worker: WorkerId(0), leg: handle(leg), role, fingerprint }, self.now);
+        let fingerprint = CertificateDigest { hash: HashFunction::Sha256, digest: self.peers.sha256().to_vec() };
+        let patient = false;
+        self.lobby.expect(Expectation { worker: WorkerId(0), leg: handle(leg), role, fingerprint, patient }, self.now);
     }
 
     fn arrive(&mut self, leg: u64, datagram: &[u8]) {

@@ -4,7 +4,7 @@
 
 use super::seat::Reply;
 use super::{Registry, answer};
-use crate::queues::{Answered, LobbyOrder, WorkerOrder};
+use crate::queues::{Answered, LobbyOrder, Spent, WorkerOrder};
 use crosspoint_contract::{Answer, Done, Event, LegId, LegReport, Refused, WorkerId};
 
 impl Registry {
@@ -17,13 +17,21 @@ impl Registry {
                 self.share_figures(worker, leg, report);
             }
         }
+        if let (Reply::Opened(leg, _), Err(_)) = (&awaited.reply, &answered.result) {
+            self.forget(*leg);
+        }
         let (attachment, id) = awaited.command?;
         if attachment != self.attachment {
             return None;
         }
+        let spent = answered.spent;
         let result = answered.result.and_then(|report| match awaited.reply {
             Reply::Ok => Ok(Done::Ok),
-            Reply::Opened(local) => Ok(Done::Opened(*local)),
+            Reply::Opened(_, local) | Reply::Described(local) => Ok(Done::Opened(*local)),
+            Reply::Streams => Ok(Done::Streams(match spent {
+                Spent::Streams(sheet) => sheet.streams.into_iter().take(sheet.len).collect(),
+                _ => Vec::new(),
+            })),
             Reply::Figures(report) => Ok(Done::Report(*report)),
             Reply::Report | Reply::Closed(_) | Reply::ClosedToo(_) => Ok(Done::Report(report.unwrap_or_default())),
             Reply::Refused(refused) => Err(refused),

@@ -4,12 +4,14 @@
 //! control plane that attaches wants to know of a leg.
 
 use super::Attachment;
-use crate::leg::{Description, LegHandle, LegSeed, MidExtension};
+use crate::io::ClaimedPort;
+use crate::leg::{Description, LegHandle, LegSeed, MidExtension, SessionSeed};
 use crate::random;
 use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
-    BridgeId, CallKey, Codec, CommandId, Event, Fingerprint, Format, IceCredentials, LegFailure, LegReport,
-    LegSnapshot, LegState, LocalDescription, PerMedium, RemoteDescription, WorkerHello,
+    BridgeId, CallKey, CertificateDigest, Codec, CommandId, Directions, Event, Fingerprint, FlowFilter, Format,
+    HashFunction, IceCredentials, LegFailure, LegReport, LegSnapshot, LegState, LocalDescription, PerMedium,
+    RemoteDescription, RtpLegSnapshot, RtpRequest, WorkerHello,
 };
 use crosspoint_wire::ice_lite::Credentials;
 
@@ -23,6 +25,8 @@ pub struct LegRecord {
     silent: bool,
     pub local: LocalDescription,
     pub remote: Option<RemoteDescription>,
+    /// Of a leg with ports of its own, in place of `remote`.
+    pub rtp: Option<Box<RtpRecord>>,
     pub bridge: Option<BridgeId>,
     report: LegReport,
     /// Number of the last ICE restart.
@@ -30,6 +34,19 @@ pub struct LegRecord {
     /// The last digits that were sent: the same command again does not send them again.
     pub digits: Option<(Attachment, CommandId)>,
     pub closing: bool,
+}
+
+/// What an RTP leg was told. Dropped with the record, once the worker has closed the ports or is lost.
+pub struct RtpRecord {
+    pub told: RtpLegSnapshot,
+    _ports: [Option<ClaimedPort>; 2],
+}
+
+impl RtpRecord {
+    pub fn new(request: RtpRequest, ports: [Option<ClaimedPort>; 2]) -> Box<Self> {
+        let told = RtpLegSnapshot { request, remote: None, sinks: Vec::new(), filter: FlowFilter::default() };
+        Box::new(RtpRecord { told, _ports: ports })
+    }
 }
 
 impl LegRecord {
@@ -43,6 +60,7 @@ impl LegRecord {
             silent: false,
             local,
             remote: None,
+            rtp: None,
             bridge: None,
             report: LegReport::default(),
             restart: 0,
@@ -68,6 +86,15 @@ impl LegRecord {
         }
     }
 
+    /// What the peer takes, as far as it was described.
+    pub fn formats(&self) -> &[Format] {
+        match (&self.remote, self.rtp.as_ref().and_then(|rtp| rtp.told.remote.as_ref())) {
+            (Some(remote), _) => &remote.formats,
+            (None, Some(remote)) => &remote.formats,
+            (None, None) => &[],
+        }
+    }
+
     pub fn snapshot(&self) -> LegSnapshot {
         LegSnapshot {
             leg: self.handle.leg,
@@ -77,7 +104,7 @@ impl LegRecord {
             silent: self.silent,
             local: self.local.clone(),
             remote: self.remote.clone(),
-            rtp: None,
+            rtp: self.rtp.as_ref().map(|rtp| Box::new(rtp.told.clone())),
             bridge: self.bridge,
             report: self.report.clone(),
         }
@@ -99,15 +126,21 @@ pub fn local_description(worker: &WorkerHello, fingerprint: &Fingerprint) -> Loc
 }
 
 pub fn seed(handle: LegHandle, local: &LocalDescription) -> LegSeed {
-    LegSeed {
-        handle,
-        ice: credentials(&local.ice),
+    LegSeed { handle, ice: credentials(&local.ice), session: session_seed(local) }
+}
+
+pub fn session_seed(local: &LocalDescription) -> SessionSeed {
+    SessionSeed {
         audio_ssrc: local.ssrc,
         video_ssrc: local.video_ssrc,
         first_sequence_number: random::first_sequence_number(),
         first_timestamp: random::ssrc(),
         cname: local.cname.clone().into(),
     }
+}
+
+pub fn sha256_digest(fingerprint: &Fingerprint) -> CertificateDigest {
+    CertificateDigest { hash: HashFunction::Sha256, digest: fingerprint.sha256.to_vec() }
 }
 
 pub fn credentials(ice: &IceCredentials) -> Credentials {
@@ -120,15 +153,19 @@ pub fn takes_telephone_events(formats: &[Format]) -> bool {
 
 /// The part of a description that the worker needs; nothing when it has too many formats.
 pub fn description(remote: &RemoteDescription) -> Option<Description> {
+    let mids = PerMedium::from_fn(|medium| {
+        remote.mid_extensions.of(medium).as_ref().and_then(|(id, mid)| MidExtension::new(*id, mid))
+    });
+    describe(&remote.formats, remote.directions, mids)
+}
+
+pub fn describe(
+    named: &[Format],
+    directions: Directions,
+    mids: PerMedium<Option<MidExtension>>,
+) -> Option<Description> {
     const UNUSED: Format = Format { payload_type: 0, codec: Codec::Pcmu, clock_rate_hz: 0, channels: 0 };
     let mut formats = [UNUSED; FORMATS_PER_LEG_MAX];
-    formats.get_mut(..remote.formats.len())?.copy_from_slice(&remote.formats);
-    Some(Description {
-        formats,
-        formats_len: remote.formats.len(),
-        directions: remote.directions,
-        mids: PerMedium::from_fn(|medium| {
-            remote.mid_extensions.of(medium).as_ref().and_then(|(id, mid)| MidExtension::new(*id, mid))
-        }),
-    })
+    formats.get_mut(..named.len())?.copy_from_slice(named);
+    Some(Description { formats, formats_len: named.len(), directions, mids })
 }

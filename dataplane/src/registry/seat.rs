@@ -86,7 +86,10 @@ pub struct Awaited {
 /// What to answer when the worker says that it is done.
 pub enum Reply {
     Ok,
-    Opened(Box<LocalDescription>),
+    /// When it says that it could not, the leg is none.
+    Opened(LegId, Box<LocalDescription>),
+    Described(Box<LocalDescription>),
+    Streams,
     Report,
     Closed(LegId),
     /// Asked while it was being closed: the same figures.

@@ -25,7 +25,8 @@ impl Desk {
         let (seats, workers): (Vec<Seat>, Vec<_>) = (0..workers).map(|n| seat(n, legs_max, depth)).unzip();
         let waker = Sleeper::new().expect("an eventfd").waker();
         let fingerprint = Fingerprint { sha256: [1; 32] };
-        let mut registry = Registry::new(seats, lobby, waker, Arc::default(), fingerprint);
+        let ports = Ports::simulated(&[[192, 0, 2, 1].into()]);
+        let mut registry = Registry::new(seats, lobby, waker, Arc::default(), fingerprint, ports);
         registry.attach();
         let mut desk = Desk { registry, workers, lobby: from_link, next_id: 0 };
         for worker in 0..desk.workers.len() {
@@ -151,7 +152,7 @@ fn description_tells_the_lobby_whom_to_expect_and_closing_to_forget() {
     desk.open(1, 1).expect("room");
     desk.ask(Command::SetRemote { leg: LegId(1), remote: remote(Vec::new()) }).expect("described");
     let Ok(LobbyOrder::Expect { leg, fingerprint, .. }) = desk.lobby.pop() else { panic!("no expectation") };
-    assert_eq!((leg.leg, fingerprint.sha256), (LegId(1), [2; 32]));
+    assert_eq!((leg.leg, fingerprint.digest), (LegId(1), vec![2; 32]));
     desk.ask(Command::CloseLeg { leg: LegId(1) }).expect("closed");
     assert!(matches!(desk.lobby.pop(), Ok(LobbyOrder::Forget { leg: LegId(1) })));
 }

@@ -1,19 +1,23 @@
 //! What a batch of packets passes through, one file a stage, in this order.
 //!
 //! ```text
-//!  io::harvest -> classify -> lookup -> unprotect -> receive -> select -> rewrite -> protect -> io::submit
-//!                    |           |          |
-//!                 stun_door  lobby_door    rtcp
+//!  io::harvest -> classify -> lookup -> admit -> unprotect -> follow -+-> receive -> select -> rewrite -+-> protect -> io::submit
+//!                    |                    |                           |                                 |
+//!                 stun_door           lobby_door                      +-> rtcp                          |
+//!                                                                     '-> relay ------------------------'
 //! ```
 //!
 //! Each stage takes the whole batch and looks at the packets that are still pending and of its kind. A packet leaves
 //! by being sent or by a counted `DropReason`. Stages do not know each other: what one finds out is in the packet or
-//! in its leg.
+//! in its leg. `admit` and `follow` are for legs with ports of their own, `relay` for those that translate.
 
+pub mod admit;
 pub mod classify;
+pub mod follow;
 pub mod lookup;
 pub mod protect;
 pub mod receive;
+pub mod relay;
 pub mod rewrite;
 pub mod select;
 pub mod unprotect;
@@ -28,6 +32,9 @@ pub const STUN: u8 = Kind::Stun as u8;
 pub const DTLS: u8 = Kind::Dtls as u8;
 pub const RTP: u8 = Kind::Rtp as u8;
 pub const RTCP: u8 = Kind::Rtcp as u8;
+
+/// Set beside the kind once a packet is turned to its sink: nothing but `protect` looks at it again.
+pub const RELAYED: u8 = 0x80;
 
 impl Packet {
     /// Still to be decided, and of this kind.

@@ -5,9 +5,9 @@
 
 use crate::batch::{Disposition, PacketBatch};
 use crate::counters::Counters;
-use crate::leg::Leg;
+use crate::leg::{Leg, Protection};
 use crate::legs::LegTable;
-use crate::stages::{RTCP, RTP};
+use crate::stages::{RELAYED, RTCP, RTP};
 use crate::suites::BySuite;
 use crosspoint_contract::DropReason;
 use crosspoint_wire::srtp::SrtpError;
@@ -28,18 +28,19 @@ pub fn protect(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters
     }
 }
 
-/// Drops what no key can close, sorts the rest by suite.
+/// Drops what no key can close, sorts the rest by suite. What goes out unprotected is ready.
 fn group(batch: &mut PacketBatch, legs: &LegTable, counters: &Counters) -> BySuite {
     let mut by_suite = BySuite::new();
     for i in 0..batch.len() {
         let packet = batch.packet(i);
-        if !packet.awaits(RTP) && !packet.awaits(RTCP) {
+        if !packet.is_pending() || !matches!(packet.kind & !RELAYED, RTP | RTCP) {
             continue;
         }
-        match legs.get(packet.leg).map(|leg| (leg.suite, leg.failure)) {
-            Some((_, Some(_))) => batch.drop_packet(i, DropReason::LegFailed, counters),
-            Some((Some(suite), None)) => by_suite.push(suite, i),
-            Some((None, None)) | None => batch.drop_packet(i, DropReason::OtherLegNotReady, counters),
+        match legs.get(packet.leg).map(|leg| (leg.protection, leg.suite, leg.failure)) {
+            Some((_, _, Some(_))) => batch.drop_packet(i, DropReason::LegFailed, counters),
+            Some((Protection::Plain, _, None)) => batch.packet_mut(i).disposition = Disposition::Send,
+            Some((_, Some(suite), None)) => by_suite.push(suite, i),
+            Some((_, None, None)) | None => batch.drop_packet(i, DropReason::OtherLegNotReady, counters),
         }
     }
     by_suite
@@ -49,7 +50,7 @@ fn group(batch: &mut PacketBatch, legs: &LegTable, counters: &Counters) -> BySui
 fn protect_one(batch: &mut PacketBatch, i: usize, leg: &mut Leg) -> Result<usize, DropReason> {
     let keys = leg.keys.as_mut().ok_or(DropReason::OtherLegNotReady)?;
     let (packet, room) = batch.split_mut(i);
-    let result = match packet.kind {
+    let result = match packet.kind & !RELAYED {
         RTP => keys.sender.protect_rtp(room, packet.len()),
         _ => keys.sender.protect_rtcp(room, packet.len()),
     };

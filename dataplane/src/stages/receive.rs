@@ -38,17 +38,18 @@ fn receive_one(
 ) -> Result<(), DropReason> {
     let header = RtpHeader::parse(packet).map_err(|_| DropReason::RtpMalformed)?;
     heard(leg, header.payload_len, now, outlets);
-    let payload_type = leg.payload_types[usize::from(header.payload_type & 0x7f)];
+    let Some(session) = leg.part.session_mut() else { return Ok(()) };
+    let payload_type = session.payload_types[usize::from(header.payload_type & 0x7f)];
     if !payload_type.is_known() {
         return Err(DropReason::PayloadTypeUnknown);
     }
-    let stream = leg.stream(header.ssrc);
+    let stream = session.stream(header.ssrc);
     stream.last_heard = now;
     stream.video = payload_type.is_video();
     stream.clock_rate_hz = payload_type.clock_rate_hz();
     stream.reception.on_packet(header.sequence_number, header.timestamp, now, stream.clock_rate_hz);
     if payload_type.is_telephone_event()
-        && let Some(digit) = leg.digits_heard.on_packet(&header, header.payload(packet))
+        && let Some(digit) = session.digits_heard.on_packet(&header, header.payload(packet))
     {
         outlets.fact(leg, Event::DigitHeard { leg: leg.id, digit }, counters);
     }
@@ -58,9 +59,13 @@ fn receive_one(
 /// The peer is alive: it sent something that only it can send.
 #[inline]
 fn heard(leg: &mut Leg, payload_bytes: usize, now: Nanos, outlets: &mut Outlets) {
-    leg.last_heard = now;
     leg.figures.packets_received += 1;
     leg.figures.payload_bytes_received += payload_bytes as u64;
+    // On a port of its own the source has a say in this: see `admit` and `follow`.
+    if leg.ports.is_some() {
+        return;
+    }
+    leg.last_heard = now;
     if leg.silent {
         leg.silent = false;
         outlets.tell(leg, now);

@@ -37,14 +37,15 @@ pub fn rewrite(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters
 #[inline]
 fn rewrite_one(leg: &mut Leg, room: &mut [u8], len: usize, now: Nanos) -> Result<usize, DropReason> {
     let header = RtpHeader::parse_protected(&room[..len]).map_err(|_| DropReason::RtpMalformed)?;
-    let format = leg.payload_types[usize::from(header.payload_type)];
+    let session = leg.part.session_mut().ok_or(DropReason::Unbridged)?;
+    let format = session.payload_types[usize::from(header.payload_type)];
     let medium = format.medium();
-    let mid = *leg.mids.of(medium);
+    let mid = *session.mids.of(medium);
     let extension_bytes = mid.as_ref().map_or(0, MidExtension::bytes);
     if len + extension_bytes > PACKET_BYTES_MAX {
         return Err(DropReason::Truncated);
     }
-    let stream = leg.outgoing(medium);
+    let stream = session.outgoing(medium);
     let clock_rate_hz = format.clock_rate_hz();
     let mapped = stream
         .continuity

@@ -5,7 +5,7 @@
 
 use crate::batch::PacketBatch;
 use crate::counters::Counters;
-use crate::leg::Leg;
+use crate::leg::{Leg, Protection};
 use crate::legs::LegTable;
 use crate::stages::{RTCP, RTP};
 use crate::suites::BySuite;
@@ -25,7 +25,7 @@ pub fn unprotect(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counte
     }
 }
 
-/// Drops what no key can open, sorts the rest by suite.
+/// Drops what no key can open, sorts the rest by suite. What is not protected stays as it is.
 fn group(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters) -> BySuite {
     let mut by_suite = BySuite::new();
     for i in 0..batch.len() {
@@ -35,6 +35,7 @@ fn group(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters) -> B
         }
         let Some(leg) = legs.get_mut(packet.leg) else { continue };
         match (leg.suite, leg.failure) {
+            (_, None) if leg.protection == Protection::Plain => {}
             (Some(suite), None) => by_suite.push(suite, i),
             (_, failure) => {
                 leg.figures.packets_dropped += 1;

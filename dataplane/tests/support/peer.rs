@@ -3,7 +3,7 @@
 use super::control::PATIENCE;
 use crosspoint_contract::LocalDescription;
 use crosspoint_wire::classify::{Kind, classify};
-use crosspoint_wire::dtls::{DtlsKeys, Handshake, Identity, Output, Role};
+use crosspoint_wire::dtls::{DtlsKeys, Handshake, Hash, Identity, Output, Role};
 use crosspoint_wire::rtp::RtpHeader;
 use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender};
 use crosspoint_wire::stun::{self, BindingRequest, Class, Message};
@@ -81,7 +81,7 @@ impl Peer {
     }
 
     fn use_keys(&mut self, keys: &DtlsKeys) {
-        assert_eq!(keys.peer_certificate_sha256, self.local.fingerprint.sha256);
+        assert_eq!(keys.peer_digest(Hash::Sha256), self.local.fingerprint.sha256);
         self.keys = Some((SrtpSender::new(&keys.send), SrtpReceiver::new(&keys.receive)));
     }
 

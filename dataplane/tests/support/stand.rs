@@ -9,7 +9,7 @@ use crosspoint_contract::{
 use crosspoint_dataplane::batch::Nanos as IoNanos;
 use crosspoint_dataplane::counters::Counters;
 use crosspoint_dataplane::io::sim::{Datagram, SimNet};
-use crosspoint_dataplane::leg::{Description, Keys, Leg, LegHandle, LegSeed, MidExtension};
+use crosspoint_dataplane::leg::{Description, Keys, Leg, LegHandle, LegSeed, MidExtension, SessionSeed};
 use crosspoint_dataplane::outlets::{Outlets, Wakers};
 use crosspoint_dataplane::queues::{Admission, Answered, LinkEnds, LobbyEnds, WorkerNote, WorkerOrder, worker_rings};
 use crosspoint_dataplane::suites::contract_suite;
@@ -137,11 +137,13 @@ impl Stand {
         self.done(WorkerOrder::Open(Leg::new(LegSeed {
             handle: peer.leg,
             ice: credentials,
-            audio_ssrc: peer.local.ssrc,
-            video_ssrc: peer.local.video_ssrc,
-            first_sequence_number: 100,
-            first_timestamp: 5000,
-            cname: "bridge".into(),
+            session: SessionSeed {
+                audio_ssrc: peer.local.ssrc,
+                video_ssrc: peer.local.video_ssrc,
+                first_sequence_number: 100,
+                first_timestamp: 5000,
+                cname: "bridge".into(),
+            },
         })));
         self.describe(&peer, formats, Direction::SendReceive, None);
         peer

@@ -2,7 +2,7 @@
 //!
 //! Input: datagrams from an address that ICE validated, and the time. Output: datagrams to send, the next deadline,
 //! and once the SRTP keys. Owns the handshake and its bounded buffers. Does not decide whether the peer's certificate
-//! is the right one: the caller compares [`DtlsKeys::peer_certificate_sha256`] with the fingerprint of the peer's
+//! is the right one: the caller compares [`DtlsKeys::peer_digest`] with the fingerprint of the peer's
 //! description before it uses the keys. DTLS 1.2 and 1.3, whichever the peer offers; ECDSA certificates.
 //! RFC 5763, RFC 5764, RFC 6347, RFC 9147.
 //!
@@ -125,8 +125,43 @@ pub struct DtlsKeys {
     pub send: MasterKey,
     /// Unprotects what the peer sends.
     pub receive: MasterKey,
-    pub peer_certificate_sha256: [u8; 32],
+    /// In DER.
+    pub peer_certificate: Vec<u8>,
     pub version: Version,
+}
+
+impl DtlsKeys {
+    /// What the peer's `a=fingerprint` must say for this hash function.
+    pub fn peer_digest(&self, hash: Hash) -> Vec<u8> {
+        digest::digest(hash.algorithm(), &self.peer_certificate).as_ref().to_vec()
+    }
+}
+
+/// Hash functions of RFC 8122 §5 that are still in use. SHA-1 too: RFC 4572 had no better, and old peers know no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl Hash {
+    fn algorithm(self) -> &'static digest::Algorithm {
+        match self {
+            Hash::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            Hash::Sha224 => &digest::SHA224,
+            Hash::Sha256 => &digest::SHA256,
+            Hash::Sha384 => &digest::SHA384,
+            Hash::Sha512 => &digest::SHA512,
+        }
+    }
+
+    /// Bytes of a digest.
+    pub fn bytes(self) -> usize {
+        self.algorithm().output_len()
+    }
 }
 
 #[derive(Debug)]
@@ -152,7 +187,7 @@ pub struct Handshake {
     connected: bool,
     /// The last flight was repeated as often as may be, and the peer never acknowledged it.
     repeated_enough: bool,
-    peer_certificate_sha256: Option<[u8; 32]>,
+    peer_certificate: Option<Vec<u8>>,
     keys: Option<(MasterKey, MasterKey)>,
 }
 
@@ -168,7 +203,7 @@ impl Handshake {
             buffer: vec![0; SCRATCH_BYTES_MIN],
             connected: false,
             repeated_enough: false,
-            peer_certificate_sha256: None,
+            peer_certificate: None,
             keys: None,
         }
     }
@@ -220,7 +255,7 @@ impl Handshake {
                 dimpl::Output::Timeout(at) => return Output::Timeout(at),
                 dimpl::Output::CloseNotify => return Output::PeerClosed,
                 dimpl::Output::Connected => self.connected = true,
-                dimpl::Output::PeerCert(der) => self.peer_certificate_sha256 = Some(sha256(der)),
+                dimpl::Output::PeerCert(der) => self.peer_certificate = Some(der.to_vec()),
                 dimpl::Output::KeyingMaterial(material, profile) => {
                     self.keys = split_keys(&material, profile, self.role);
                 }
@@ -243,13 +278,14 @@ impl Handshake {
 
     /// The keys, when the engine has said all three: connected, certificate, keying material.
     fn take_keys(&mut self) -> Option<DtlsKeys> {
-        let peer_certificate_sha256 = self.peer_certificate_sha256.filter(|_| self.connected)?;
+        let certificate = self.peer_certificate.as_ref().filter(|_| self.connected)?;
         let (send, receive) = self.keys.take()?;
+        let peer_certificate = certificate.clone();
         let version = match self.dtls.protocol_version()? {
             ProtocolVersion::DTLS1_3 => Version::Dtls13,
             _ => Version::Dtls12,
         };
-        Some(DtlsKeys { send, receive, peer_certificate_sha256, version })
+        Some(DtlsKeys { send, receive, peer_certificate, version })
     }
 }
 

@@ -5,7 +5,7 @@
 //!                    <-- network <--
 //! ```
 
-use crosspoint_wire::dtls::{DtlsKeys, Handshake, Identity, Output, Role, SCRATCH_BYTES_MIN, Version};
+use crosspoint_wire::dtls::{DtlsKeys, Handshake, Hash, Identity, Output, Role, SCRATCH_BYTES_MIN, Version};
 use crosspoint_wire::srtp::{OVERHEAD_BYTES_MAX, SrtpReceiver, SrtpSender};
 use std::time::{Duration, Instant};
 
@@ -163,8 +163,8 @@ fn handshake_over(up: &mut Network, down: &mut Network) -> (Box<DtlsKeys>, Box<D
     let (mut client, mut server) = (End::new(&ours, Role::Client, now), End::new(&theirs, Role::Server, now));
     let took = run(&mut client, &mut server, now, up, down);
     let (client, server) = (client.keys.unwrap(), server.keys.unwrap());
-    assert_eq!(client.peer_certificate_sha256, theirs.sha256());
-    assert_eq!(server.peer_certificate_sha256, ours.sha256());
+    assert_eq!(client.peer_digest(Hash::Sha256), theirs.sha256());
+    assert_eq!(server.peer_digest(Hash::Sha256), ours.sha256());
     assert_keys_match(&client, &server);
     (client, server, took)
 }

@@ -1,0 +1,85 @@
+//! The UDP ports of a leg that has its own, and what it knows of its peer's addresses.
+//!
+//! Input: claimed ports, the peer's description, sources of packets. Output: where packets of each component leave from and
+//! go to. Owns one [`Latch`] a component. Does not open or close ports: the worker's commands do, with its io.
+
+use super::latch::Latch;
+use crate::io::{PortId, PortSpec, Remote};
+use crosspoint_contract::{LearnFrom, Learning};
+use crosspoint_wire::Nanos;
+use std::net::SocketAddr;
+
+/// RFC 8445 §4: what a port carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Component {
+    /// RTP, and RTCP where it is muxed; DTLS.
+    Rtp,
+    /// RTCP alone.
+    Rtcp,
+}
+
+/// One port of ours.
+pub struct Port {
+    /// [`PortId::SHARED`] until the worker has opened it.
+    pub port: PortId,
+    pub local: SocketAddr,
+    pub spec: PortSpec,
+}
+
+impl Port {
+    pub fn new(local: SocketAddr, spec: PortSpec) -> Self {
+        Port { port: PortId::SHARED, local, spec }
+    }
+}
+
+pub struct Ports {
+    pub rtp: Port,
+    pub rtcp: Option<Port>,
+    /// Of RTP; `Leg::remote` is its address in use.
+    pub latch: Latch,
+    /// Where RTCP goes, when it does not go where RTP goes.
+    pub rtcp_latch: Option<Latch>,
+    pub learning: Learning,
+    /// The peer's description is there: before, nobody is listened to.
+    pub is_described: bool,
+    /// Only validated pairs count.
+    pub uses_ice: bool,
+    pub uses_dtls: bool,
+    /// A peer that is not heard for so long is silent; zero: it never is.
+    pub silence: Nanos,
+}
+
+impl Ports {
+    pub fn new(rtp: Port, rtcp: Option<Port>, silence: Nanos) -> Box<Self> {
+        Box::new(Ports {
+            rtp,
+            rtcp,
+            latch: Latch::default(),
+            rtcp_latch: None,
+            learning: Learning { from: LearnFrom::Nothing, window_ms: 0, strict_source: true, media_handover: false },
+            is_described: false,
+            uses_ice: false,
+            uses_dtls: false,
+            silence,
+        })
+    }
+
+    /// Where RTCP leaves from, and goes when RTP goes to `rtp`. RFC 5764 §4.1: keys of a DTLS association are for the port
+    /// pair it ran on, so without multiplexing our RTCP has none and stays here.
+    #[inline]
+    pub fn rtcp_path(&self, rtp: Remote) -> (PortId, Remote) {
+        let port = self.rtcp.as_ref().map_or(self.rtp.port, |rtcp| rtcp.port);
+        match &self.rtcp_latch {
+            Some(_) if self.uses_dtls => (port, Remote::UNSPECIFIED),
+            Some(latch) => (port, latch.in_use()),
+            None => (port, rtp),
+        }
+    }
+
+    /// Both ports, as far as there are two.
+    pub fn each(&mut self) -> impl Iterator<Item = (Component, &mut Port)> {
+        let rtcp = self.rtcp.as_mut().map(|port| (Component::Rtcp, port));
+        std::iter::once((Component::Rtp, &mut self.rtp)).chain(rtcp)
+    }
+}

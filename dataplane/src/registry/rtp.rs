@@ -1,0 +1,251 @@
+//! Commands for legs with ports of their own, and for those that translate.
+//!
+//! Input: control's commands. Output: claimed ports, expanded keys and orders for the worker, expectations for the lobby.
+//! Owns nothing: it is the third part of [`Registry`].
+
+use super::record::{LegRecord, RtpRecord, credentials, describe, local_description, session_seed};
+use super::seat::Reply;
+use super::{Attachment, Registry, Result};
+use crate::io::{ClaimedPort, PortRefused};
+use crate::leg::relay::RelayFormat;
+use crate::leg::{
+    Ice, KeyChange, Keys, Leg, LegHandle, NewIce, Part, Port, Ports, Protection, Relay, RtpChange, Session,
+};
+use crate::queues::{LobbyOrder, WorkerOrder};
+use crate::suites::{wire_hash, wire_suite};
+use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, SINKS_PER_LEG_MAX};
+use crosspoint_contract::{
+    CallKey, CommandId, FlowFilter, IceCredentials, LegId, LocalDescription, PerMedium, Refused, Relaying, RtpRemote,
+    RtpRequest, SdesKey, Security, WorkerId,
+};
+use crosspoint_wire::Nanos;
+use crosspoint_wire::ice_lite::IceLite;
+use crosspoint_wire::srtp::{MasterKey, Mki, SrtpReceiver, SrtpSender};
+use std::net::SocketAddr;
+
+type Asked = Option<(Attachment, CommandId)>;
+
+impl Registry {
+    pub(super) fn open_rtp(&mut self, asked: Asked, leg: LegId, call: CallKey, request: RtpRequest) -> Result<()> {
+        if let Some(record) = self.legs.get(&leg) {
+            let (worker, local) = (record.worker, Box::new(record.local.clone()));
+            return self.send(worker, WorkerOrder::Echo, asked, Reply::Described(local));
+        }
+        if self.draining {
+            return Err(Refused::Draining);
+        }
+        let worker = self.place(call)?;
+        let handle = self.next_handle(worker, leg)?;
+        let rtp = self.claim(worker, request.rtp, request.tos)?;
+        let rtcp = request.rtcp.map(|rtcp| self.claim(worker, rtcp, request.tos)).transpose()?;
+        let local = self.local_of(worker, &request);
+        let silence = Nanos::from_millis(request.silent_ms.into());
+        let port = |claimed: &ClaimedPort| Port::new(claimed.addr(), claimed.spec());
+        let ports = Ports::new(port(&rtp), rtcp.as_ref().map(port), silence);
+        let part = match request.relaying {
+            Relaying::Translator => Part::Translator(Relay::new()),
+            Relaying::Endpoint => Part::End(Session::new(session_seed(&local))),
+        };
+        let ice = request.ice.as_ref().map(|ice| agents(ice, request.rtcp.is_some()));
+        let opened = Leg::with_ports(handle, part, ports, ice);
+        let mut record = LegRecord::new(handle, worker, call, local);
+        record.rtp = Some(RtpRecord::new(request, [Some(rtp), rtcp]));
+        self.admit(asked, worker, opened, record)
+    }
+
+    fn claim(&self, worker: usize, addr: SocketAddr, tos: u8) -> Result<ClaimedPort> {
+        self.ports.claim(worker, addr, tos).map_err(|refused| match refused {
+            PortRefused::Taken => Refused::PortTaken(addr),
+            PortRefused::NoSuchAddress => Refused::NoSuchAddress(addr.ip()),
+            PortRefused::Exhausted => Refused::LegsExhausted,
+        })
+    }
+
+    fn local_of(&self, worker: usize, request: &RtpRequest) -> LocalDescription {
+        let none = IceCredentials { ufrag: String::new(), pwd: String::new() };
+        LocalDescription {
+            ice: request.ice.clone().unwrap_or(none),
+            candidates: [Some(request.rtp), request.rtcp].into_iter().flatten().collect(),
+            ..local_description(&self.seats[worker].hello, &self.fingerprint)
+        }
+    }
+
+    pub(super) fn set_rtp_remote(&mut self, asked: Asked, leg: LegId, remote: RtpRemote) -> Result<()> {
+        let (worker, handle) = self.known(leg)?;
+        let record = self.legs.get(&leg).ok_or(Refused::UnknownLeg(leg))?;
+        let Some(rtp) = &record.rtp else { return self.refuse(worker, asked, Refused::UnsuitedLeg(leg)) };
+        let change = match change(leg, &rtp.told.request, rtp.told.remote.as_ref(), &remote) {
+            Ok(change) => Box::new(change),
+            Err(refused) => return self.refuse(worker, asked, refused),
+        };
+        self.send(worker, WorkerOrder::DescribeRtp { leg: handle, change }, asked, Reply::Ok)?;
+        let expected = match &remote.security {
+            Security::Dtls { fingerprint, our_role } => LobbyOrder::Expect {
+                worker: WorkerId(worker as u16),
+                leg: handle,
+                role: *our_role,
+                fingerprint: fingerprint.clone(),
+                patient: true,
+            },
+            Security::Plain | Security::Sdes { .. } => LobbyOrder::Forget { leg },
+        };
+        self.tell_lobby(expected);
+        if let Some(record) = self.legs.get_mut(&leg) {
+            record.described(remote);
+        }
+        Ok(())
+    }
+
+    pub(super) fn forward(&mut self, asked: Asked, source: LegId, sinks: &[LegId]) -> Result<()> {
+        let (worker, handle) = self.known_translator(source)?;
+        if sinks.len() > SINKS_PER_LEG_MAX {
+            return self.refuse(worker, asked, Refused::TooManySinks);
+        }
+        let mut handles = Vec::with_capacity(sinks.len());
+        for &sink in sinks {
+            let (other_worker, sink_handle) = self.known_translator(sink)?;
+            if other_worker != worker {
+                return Err(Refused::OtherWorker(sink));
+            }
+            if sink == source {
+                return Err(Refused::SameLeg(sink));
+            }
+            handles.push(sink_handle);
+        }
+        self.send(worker, WorkerOrder::Forward { leg: handle, sinks: handles.into() }, asked, Reply::Ok)?;
+        if let Some(rtp) = self.legs.get_mut(&source).and_then(|record| record.rtp.as_mut()) {
+            rtp.told.sinks = sinks.to_vec();
+        }
+        Ok(())
+    }
+
+    pub(super) fn filter(&mut self, asked: Asked, leg: LegId, filter: FlowFilter) -> Result<()> {
+        let (worker, handle) = self.known_translator(leg)?;
+        self.send(worker, WorkerOrder::Filter { leg: handle, filter }, asked, Reply::Ok)?;
+        if let Some(rtp) = self.legs.get_mut(&leg).and_then(|record| record.rtp.as_mut()) {
+            rtp.told.filter = filter;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_streams(&mut self, asked: Asked, leg: LegId) -> Result<()> {
+        let (worker, handle) = self.known(leg)?;
+        self.send(worker, WorkerOrder::ReadStreams { leg: handle, sheet: Box::default() }, asked, Reply::Streams)
+    }
+
+    pub(super) fn is_translator(&self, leg: LegId) -> bool {
+        let rtp = self.legs.get(&leg).and_then(|record| record.rtp.as_ref());
+        rtp.is_some_and(|rtp| rtp.told.request.relaying == Relaying::Translator)
+    }
+
+    fn known_translator(&self, leg: LegId) -> Result<(usize, LegHandle)> {
+        let known = self.known(leg)?;
+        if self.is_translator(leg) { Ok(known) } else { Err(Refused::UnsuitedLeg(leg)) }
+    }
+
+    /// In its turn, behind what the worker has yet to answer.
+    fn refuse(&mut self, worker: usize, asked: Asked, refused: Refused) -> Result<()> {
+        self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(refused))
+    }
+}
+
+fn agents(ice: &IceCredentials, with_rtcp: bool) -> Box<Ice> {
+    let mut agents = Ice::new(credentials(ice));
+    agents.rtcp = with_rtcp.then(|| IceLite::new(credentials(ice)));
+    agents
+}
+
+/// What a description changes beside the one before.
+fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: &RtpRemote) -> Result<RtpChange> {
+    let is_end = request.relaying == Relaying::Endpoint;
+    let directions = PerMedium::from_fn(|_| remote.direction);
+    if remote.formats.len() > FORMATS_PER_LEG_MAX {
+        return Err(Refused::TooManyFormats);
+    }
+    let is_plain = remote.security == Security::Plain;
+    let ours_before = before.and_then(|before| before.our_ice.as_ref()).or(request.ice.as_ref());
+    let new_ice = remote.our_ice.as_ref().filter(|ours| Some(*ours) != ours_before);
+    Ok(RtpChange {
+        rtp: remote.rtp.map_or(crate::io::Remote::UNSPECIFIED, Into::into),
+        rtcp: remote.rtcp.map(Into::into),
+        learning: remote.learning,
+        protection: if is_plain { Protection::Plain } else { Protection::Srtp },
+        uses_dtls: matches!(remote.security, Security::Dtls { .. }),
+        uses_ice: remote.ice.is_some() && (remote.our_ice.is_some() || ours_before.is_some()),
+        ice: new_ice.map(|ours| NewIce {
+            agents: Some(agents(ours, request.rtcp.is_some())),
+            restart: [Some(credentials(ours)), Some(credentials(ours))],
+        }),
+        keys: key_change(leg, request.relaying, before.map(|before| &before.security), &remote.security)?,
+        directions,
+        medium: remote.medium,
+        formats: if is_end { Box::default() } else { remote.formats.iter().map(RelayFormat::new).collect() },
+        description: if is_end {
+            describe(&remote.formats, directions, PerMedium::default()).map(Box::new)
+        } else {
+            None
+        },
+    })
+}
+
+fn key_change(leg: LegId, relaying: Relaying, before: Option<&Security>, now: &Security) -> Result<KeyChange> {
+    match (before, now) {
+        (_, Security::Plain) => Ok(KeyChange::Forget),
+        (_, Security::Dtls { fingerprint, .. }) if wire_hash(fingerprint.hash).bytes() != fingerprint.digest.len() => {
+            Err(Refused::BadKeys(leg))
+        }
+        (Some(before), now) if before == now => Ok(KeyChange::Keep),
+        (_, Security::Dtls { .. }) => Ok(KeyChange::Forget),
+        (before, Security::Sdes { receive, send }) => {
+            let (keep_receiver, keep_sender) = match before {
+                Some(Security::Sdes { receive: receive_before, send: send_before }) => {
+                    (receive_before == receive, send_before == send)
+                }
+                _ => (false, false),
+            };
+            let keys = sdes_keys(relaying, receive, send).ok_or(Refused::BadKeys(leg))?;
+            Ok(KeyChange::Install { keys: Box::new(keys), keep_receiver, keep_sender })
+        }
+    }
+}
+
+/// Nothing when a key has not the length its suite wants, or an identifier none that is possible.
+fn sdes_keys(relaying: Relaying, receive: &SdesKey, send: &SdesKey) -> Option<Keys> {
+    let (opens, seals) = (master_key(receive)?, master_key(send)?);
+    let sender = match relaying {
+        Relaying::Translator => SrtpSender::for_translator(&seals),
+        Relaying::Endpoint => SrtpSender::new(&seals),
+    };
+    Some(Keys {
+        suite: receive.suite,
+        receiver: SrtpReceiver::new(&opens).with_mki(mki(receive)?),
+        sender: sender.with_mki(mki(send)?),
+    })
+}
+
+fn master_key(key: &SdesKey) -> Option<MasterKey> {
+    let suite = wire_suite(key.suite);
+    let (master, salt) = key.key_and_salt.split_at_checked(suite.key_bytes())?;
+    MasterKey::new(suite, master, salt)
+}
+
+/// The outer option is whether it is possible.
+fn mki(key: &SdesKey) -> Option<Option<Mki>> {
+    match key.mki {
+        None => Some(None),
+        Some((value, len)) => Mki::new(value, len.into()).map(Some),
+    }
+}
+
+impl LegRecord {
+    /// Keeps the peer's description for snapshots and for the next one.
+    fn described(&mut self, mut remote: RtpRemote) {
+        let Some(rtp) = &mut self.rtp else { return };
+        let before = rtp.told.remote.take().and_then(|before| before.our_ice);
+        remote.our_ice = remote.our_ice.or(before);
+        if let Some(ours) = &remote.our_ice {
+            self.local.ice = ours.clone();
+        }
+        rtp.told.remote = Some(remote);
+    }
+}

@@ -1,0 +1,125 @@
+//! Lets in packets to a leg's own port by where they come from.
+//!
+//! Input: packets to own ports, with their leg. Output: the same, less those from sources that the leg does not listen to.
+//! On a plain leg the source is all that vouches for a packet, so this is also where addresses are learnt and the peer is
+//! taken to be alive; with SRTP that waits for `follow`, behind authentication. Owns nothing.
+
+use crate::batch::PacketBatch;
+use crate::clock;
+use crate::counters::Counters;
+use crate::io::{PortId, Remote};
+use crate::leg::latch::Heard;
+use crate::leg::{Component, Ice, Leg, Ports, Protection};
+use crate::legs::{LegTable, OwnAddrs};
+use crate::outlets::Outlets;
+use crate::stages::{DTLS, RTCP, RTP, STUN};
+use crosspoint_contract::DropReason;
+use crosspoint_wire::Nanos;
+
+pub fn admit(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets, counters: &Counters) {
+    let now = clock::of(batch);
+    for i in 0..batch.len() {
+        let packet = batch.packet(i);
+        if packet.port == PortId::SHARED || !packet.is_pending() || packet.kind == STUN {
+            continue;
+        }
+        let (remote, kind, component) = (packet.remote, packet.kind, legs.component_of(packet.port));
+        let Some((leg, own)) = legs.with_own_addrs(packet.leg) else { continue };
+        if let Err(reason) = admit_one(leg, own, remote, kind, component, now, outlets) {
+            leg.figures.packets_dropped += 1;
+            batch.drop_packet(i, reason, counters);
+        }
+    }
+}
+
+#[inline]
+fn admit_one(
+    leg: &mut Leg,
+    own: &OwnAddrs,
+    source: Remote,
+    kind: u8,
+    component: Component,
+    now: Nanos,
+    outlets: &mut Outlets,
+) -> Result<(), DropReason> {
+    let protection = leg.protection;
+    let Some(ports) = leg.ports.as_mut().filter(|ports| ports.is_described) else {
+        return Err(DropReason::SourceNotLearned);
+    };
+    if ports.uses_ice {
+        is_validated(leg.ice.as_mut(), source, component)?;
+        if protection == Protection::Plain && kind == RTP {
+            heard(leg, now, outlets);
+        }
+        return Ok(());
+    }
+    match (kind, protection) {
+        // Without ICE, DTLS is taken from the address in use only: a ClientHello proves nothing.
+        (DTLS, _) if source == leg.remote && ports.uses_dtls => Ok(()),
+        (DTLS, _) => Err(DropReason::UnknownSource),
+        (_, Protection::Srtp) => latch(ports, kind).may_try(source, &ports.learning),
+        (_, Protection::Plain) => judge(leg, own, source, kind, now, outlets),
+    }
+}
+
+fn is_validated(ice: Option<&mut Box<Ice>>, source: Remote, component: Component) -> Result<(), DropReason> {
+    let validated = ice.is_some_and(|ice| ice.of(component).is_validated(source.into()));
+    if validated { Ok(()) } else { Err(DropReason::UnknownSource) }
+}
+
+/// The latch that a packet is judged by: RTCP has one where it has an address of its own.
+#[inline]
+fn latch(ports: &Ports, kind: u8) -> &crate::leg::latch::Latch {
+    match &ports.rtcp_latch {
+        Some(latch) if kind == RTCP => latch,
+        _ => &ports.latch,
+    }
+}
+
+/// RTP and RTCP of a plain leg.
+#[inline]
+fn judge(
+    leg: &mut Leg,
+    own: &OwnAddrs,
+    source: Remote,
+    kind: u8,
+    now: Nanos,
+    outlets: &mut Outlets,
+) -> Result<(), DropReason> {
+    let Some(ports) = leg.ports.as_mut() else { return Ok(()) };
+    if source == leg.remote {
+        ports.latch.judge(source, &ports.learning, now)?;
+        if kind == RTP {
+            heard(leg, now, outlets);
+        }
+        return Ok(());
+    }
+    // What we sent ourselves would go round for ever.
+    if own.contain(source) {
+        return Err(DropReason::OwnAddress);
+    }
+    if kind == RTCP {
+        return match &mut ports.rtcp_latch {
+            Some(latch) => latch.judge(source, &ports.learning, now).map(drop),
+            None => ports.latch.may_try(source, &ports.learning),
+        };
+    }
+    let heard_from = ports.latch.judge(source, &ports.learning, now)?;
+    leg.remote = ports.latch.in_use();
+    // With `asymmetric` the peer is known to send from elsewhere.
+    let stands_still = ports.learning.from == crosspoint_contract::LearnFrom::Nothing;
+    if heard_from == Heard::Peer || stands_still {
+        heard(leg, now, outlets);
+    }
+    Ok(())
+}
+
+/// The peer is alive.
+#[inline]
+pub fn heard(leg: &mut Leg, now: Nanos, outlets: &mut Outlets) {
+    leg.last_heard = now;
+    if leg.silent || leg.told.remote != leg.remote {
+        leg.silent = false;
+        outlets.tell(leg, now);
+    }
+}
