@@ -109,3 +109,68 @@ impl Codec {
         ["telephone-event", "CN", "red"].iter().any(|name| name.eq_ignore_ascii_case(&self.name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdp;
+
+    /// An audio line with these payload types, as of the dynamic ones browsers and gateways use.
+    fn line(types: &str) -> MediaDescription {
+        let text = format!(
+            "v=0\nc=IN IP4 192.0.2.1\nm=audio 2000 RTP/AVP {types}\na=rtpmap:96 opus/48000/2\na=rtpmap:98 opus/48000/2\n\
+             a=rtpmap:101 telephone-event/8000\na=rtpmap:110 telephone-event/48000\n"
+        );
+        sdp::read(&text).expect("SDP").media.remove(0)
+    }
+
+    fn types(codecs: &[Codec]) -> String {
+        codecs.iter().map(|codec| codec.payload_type.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn options(strip: &[&str], offer: &[&str], transcode: &[&str]) -> Codecs {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Codecs { strip: list(strip), offer: list(offer), transcode: list(transcode), ..Codecs::default() }
+    }
+
+    #[test]
+    fn a_codec_to_transcode_to_is_offered_where_the_party_lists_it() {
+        let of =
+            |strip: &[&str], transcode: &[&str]| types(&offered(&line("0 8 101"), &options(strip, &[], transcode)));
+        assert_eq!(of(&["all"], &["PCMA"]), "8");
+        assert_eq!(of(&["all"], &["PCMA", "telephone-event"]), "8 101");
+        assert_eq!(of(&["all"], &["G729"]), "0 8 101", "what nobody lists cannot be made here");
+    }
+
+    #[test]
+    fn what_goes_with_media_goes_with_its_clock_rate() {
+        let of = |list: &str, strip: &[&str]| types(&offered(&line(list), &options(strip, &[], &[])));
+        assert_eq!(of("0 110 8 96 101", &["opus"]), "0 8 101");
+        assert_eq!(of("0 96 8 13 101", &["PCMU", "PCMA"]), "96");
+        assert_eq!(of("101 0 110 8 96", &["PCMU"]), "101 110 8 96", "the order stays");
+        assert_eq!(of("0 101", &["PCMU"]), "101", "an m-line is not left without formats");
+    }
+
+    #[test]
+    fn an_answer_holds_what_was_offered() {
+        let of = |offer: &str, answer: &str, options: &Codecs, single| {
+            types(&answered(&line(answer), &line(offer).codecs, options, single))
+        };
+        let none = Codecs::default();
+        assert_eq!(of("0 8 101", "8 0 101", &none, false), "8 0 101", "in the answerer's order");
+        assert_eq!(of("0 8 101", "8 9 101", &none, false), "8 101");
+        assert_eq!(of("96 110", "98 110", &none, false), "110", "98 was not offered");
+        assert_eq!(of("0 8 101", "9", &none, false), "9", "nothing in common, and nobody transcodes");
+        assert_eq!(of("0 8 101", "8 0 101", &options(&["PCMA"], &[], &[]), false), "0 101");
+        assert_eq!(of("0 8 101", "8 0 101", &options(&["all"], &["PCMU"], &[]), false), "0");
+    }
+
+    #[test]
+    fn a_single_codec_keeps_what_goes_with_media() {
+        let of =
+            |offer: &str, answer: &str| types(&answered(&line(answer), &line(offer).codecs, &Codecs::default(), true));
+        assert_eq!(of("0 8 101", "8 0 101"), "8 101");
+        assert_eq!(of("0 8 101", "101 8 0"), "101 8");
+        assert_eq!(of("96 8 110 101", "96 8 101 110"), "96 101 110");
+    }
+}

@@ -272,3 +272,115 @@ fn complete(media: &MediaDescription) -> Option<()> {
     let formats_understood = media.formats.iter().all(is_understood);
     (media.connection.is_some() && formats_understood).then_some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdp::CandidateKind;
+    use crosspoint_contract::{Direction, HashFunction};
+
+    fn session(text: &str) -> SessionDescription {
+        read(&format!("v=0\n{text}")).expect("SDP")
+    }
+
+    /// An audio line with these lines after it.
+    fn media(lines: &str) -> MediaDescription {
+        session(&format!("c=IN IP4 192.0.2.1\nm=audio 2000 RTP/AVP 0 96\n{lines}\n")).media.remove(0)
+    }
+
+    #[test]
+    fn codecs_are_known_by_rtpmap_or_by_their_static_number() {
+        let lines = "a=rtcp-fb:96 nack\na=rtpmap:96 opus/48000/2\na=fmtp:96 a\na=fmtp:96 b=1\na=rtcp-fb:96 ccm fir\na=rtpmap:97 x/1";
+        let [pcmu, opus] = media(lines).codecs.try_into().expect("two");
+        assert_eq!((pcmu.name.as_str(), pcmu.clock_rate_hz, pcmu.channels), ("PCMU", 8000, 1));
+        assert_eq!((opus.name.as_str(), opus.clock_rate_hz, opus.channels), ("opus", 48000, 2));
+        assert_eq!(opus.fmtp.as_deref(), Some("b=1"), "the last one counts");
+        assert_eq!(opus.rtcp_fb, ["nack", "ccm fir"]);
+        assert_eq!(media("").codecs[1].name, "", "nobody names it");
+    }
+
+    #[test]
+    fn keys_are_read_with_lifetime_key_identifier_and_parameters() {
+        let key = "WAJ55kEKArRguB22sgQuc2tdottZPIsLQatmwqJc";
+        let lines = format!(
+            "a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:{key}|2^20|1:4 WSH=5 UNENCRYPTED_SRTCP\na=crypto:1 X inline:{key}|2^60\n\
+             a=crypto:x X inline:{key}\na=crypto:2 X uri:{key}\na=crypto:3 X inline:AAA=\na=crypto:4 X inline:{key};inline:{key}"
+        );
+        let crypto = media(&lines).crypto;
+        assert_eq!(crypto.iter().map(|line| line.tag).collect::<Vec<_>>(), [7, 3], "those that parse");
+        assert_eq!((crypto[0].suite.as_str(), crypto[0].key_and_salt.len()), ("AES_CM_128_HMAC_SHA1_80", 30));
+        assert_eq!((crypto[0].lifetime.as_deref(), crypto[0].mki), (Some("2^20"), Some((1, 4))));
+        assert_eq!(crypto[0].parameters, ["WSH=5", "UNENCRYPTED_SRTCP"]);
+        assert_eq!(crypto[1].key_and_salt, [0, 0]);
+        assert!(!format!("{crypto:?}").contains("key"), "keys are not printed");
+    }
+
+    #[test]
+    fn what_the_session_says_holds_for_lines_that_say_nothing() {
+        let ice = "a=ice-ufrag:sess\na=ice-pwd:sesspwdsesspwdsesspwdsess\na=ice-lite\na=setup:active\na=sendonly\n";
+        let text = format!(
+            "c=IN IP6 2001:db8::1\n{ice}a=fingerprint:sha-1 67:b0:BD:97:54:79:3D:A0:8B:3D:3A:50:F1:99:89:78:F6:6C:C5:5F\n\
+             a=group:LS b\na=group:BUNDLE a b\nm=audio 2 RTP/AVP 0\na=mid:b\n\
+             m=video 4 RTP/AVP 31\nc=IN IP4 192.0.2.1\na=ice-ufrag:own\na=recvonly\na=setup:passive\na=mid:c\n"
+        );
+        let description = session(&text);
+        let [first, second] = &description.media[..] else { panic!("two lines") };
+        assert_eq!(first.connection, description.connection);
+        assert_eq!((first.has_connection, second.has_connection), (false, true));
+        assert_eq!((first.direction, second.direction), (Some(Direction::SendOnly), Some(Direction::ReceiveOnly)));
+        assert_eq!((first.setup, second.setup), (Some(Setup::Active), Some(Setup::Passive)));
+        assert_eq!((first.ice.ufrag.as_deref(), second.ice.ufrag.as_deref()), (Some("sess"), Some("own")));
+        assert!(first.ice.lite && second.ice.is_offered());
+        assert_eq!(second.fingerprint.as_ref().map(|f| (f.hash, f.digest[1])), Some((HashFunction::Sha1, 0xb0)));
+        assert_eq!((first.bundle, second.bundle), (Some(0), None));
+    }
+
+    #[test]
+    fn candidates_with_an_address_are_read() {
+        let lines = "a=candidate:9 1 udp 1686052607 203.0.113.7 50000 typ srflx raddr 192.0.2.5 rport 5 generation 0\n\
+            a=candidate:1 1 udp 5 d2a0.local 5 typ host\na=candidate:1 1 udp 5 192.0.2.5 99999 typ host\na=candidate:1 1\n\
+            a=ice-options:trickle ice2\na=end-of-candidates";
+        let ice = media(lines).ice;
+        let [candidate] = &ice.candidates[..] else { panic!("one has an address: {ice:?}") };
+        assert_eq!(
+            (candidate.kind, candidate.component, candidate.priority),
+            (CandidateKind::ServerReflexive, 1, 1_686_052_607)
+        );
+        assert_eq!(candidate.address.to_string(), "203.0.113.7:50000");
+        assert_eq!(candidate.related.map(|related| related.to_string()).as_deref(), Some("192.0.2.5:5"));
+        assert_eq!(candidate.extensions.as_deref(), Some("generation 0"));
+        assert!(ice.is_trickle() && ice.end_of_candidates && !ice.is_offered());
+    }
+
+    #[test]
+    fn hold_by_address_is_a_direction_except_with_ice() {
+        let of = |lines: &str| {
+            let held = session(&format!("m=audio 2000 RTP/AVP 0\nc=IN IP4 0.0.0.0\n{lines}\n"));
+            held.media[0].direction_wanted()
+        };
+        assert_eq!(of("a=foo"), Direction::SendOnly);
+        assert_eq!(of("a=recvonly"), Direction::Inactive);
+        assert_eq!(of("a=ice-ufrag:abcd\na=ice-pwd:abcdefghijklmnopqrstuvwx"), Direction::SendReceive);
+        assert_eq!(media("a=recvonly").direction_wanted(), Direction::ReceiveOnly);
+    }
+
+    #[test]
+    fn a_fragment_needs_neither_session_nor_connection() {
+        let text = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n\
+            a=candidate:5 1 UDP 5 192.0.2.9 5000 typ host\r\na=end-of-candidates\r\n";
+        let fragment = read_fragment(text).expect("a fragment");
+        assert_eq!(fragment.media[0].mid.as_deref(), Some("0"));
+        assert_eq!(fragment.media[0].ice.candidates.len(), 1);
+        assert_eq!(fragment.media[0].ice.ufrag.as_deref(), Some("abcd"));
+        assert_eq!(read(text), Err(SdpError::Malformed), "it is no description");
+    }
+
+    #[test]
+    fn no_line_hides_another() {
+        assert_eq!(
+            read("v=0\nc=IN IP4 192.0.2.1\nm=audio 2 RTP/AVP 0\na=foo\rc=IN IP4 192.0.2.2\n"),
+            Err(SdpError::Malformed)
+        );
+        assert_eq!(read("v=0\nc=IN IP4 192.0.2.1\nm=audio 2 RTP/AVP 0\na=foo\0\n"), Err(SdpError::Malformed));
+    }
+}
