@@ -26,6 +26,7 @@ fn run() -> Result<ExitCode, String> {
     let told = |fault: Fault| fault.to_string();
     match cli::parse().map_err(told)? {
         Invocation::Serve(effective) => cli::serve(&effective).map_err(told)?,
+        Invocation::Relay(relay) => cli::serve_relay(&relay).map_err(told)?,
         Invocation::Short(command) => command.run().map_err(told)?,
         Invocation::Dataplane(request) => {
             let is_child = request.child;
@@ -60,6 +61,8 @@ fn dataplane_config(request: DataplaneRequest) -> Result<DataplaneConfig, String
         workers: settings.media_workers,
         cores: settings.media_cores.0.parse().map_err(|error| format!("media.cores: {error}"))?,
         backend: settings.media_backend.name().parse().map_err(|error| format!("media.backend: {error}"))?,
+        rtp_addrs: cli::relay_addresses(&settings),
+        ports: settings.media_ports.name().parse().map_err(|error| format!("media.ports: {error}"))?,
         legs_max: settings.media_legs_max,
         grace: std::time::Duration::from_secs(settings.dataplane_grace_seconds.into()),
         silence_ms: settings.media_silence_ms,

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 /// Legs that a call may open in its life; each re-offer that needs another port takes one.
 const LEG_BITS: u32 = 12;
 /// Legs of this core have this bit, legs of the rest of control do not.
-const OURS: u64 = 1 << 63;
+const OURS: u64 = crate::LEG;
 
 #[derive(Debug)]
 pub struct Call {

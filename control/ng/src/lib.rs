@@ -44,5 +44,11 @@ pub mod request;
 pub mod sdes;
 pub mod sdp;
 pub mod settings;
-mod statistics;
+pub mod statistics;
 mod timers;
+
+/// Set in the numbers of the relay's legs, and in no other's.
+pub const LEG: u64 = 1 << 63;
+
+/// Set in the numbers of the relay's orders. The bit above is the shell's.
+pub const ORDER: u64 = 1 << 62;

@@ -10,7 +10,7 @@ use crosspoint_contract::{CallKey, Command, CommandId, LegId, Order};
 use std::collections::{HashMap, VecDeque};
 
 /// Numbers of this core have this bit.
-const OURS: u64 = 1 << 62;
+const OURS: u64 = crate::ORDER;
 
 /// What an answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -136,7 +136,7 @@ impl Core {
 
     /// A leg for a session, not yet asked for.
     fn new_leg(&mut self, session: SessionId, role: LegRole) -> Option<Leg> {
-        let (id, sid) = (LegId(self.draw()), self.draw_sid("CA"));
+        let (id, sid) = (self.draw_leg(), self.draw_sid("CA"));
         let entry = self.sessions.get(&session)?;
         let grant: &Grant = entry.bearer()?;
         Some(Leg {

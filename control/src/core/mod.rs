@@ -372,6 +372,11 @@ impl Core {
         self.random.next_u64()
     }
 
+    /// Without the bit that tells the relay's legs from ours.
+    fn draw_leg(&mut self) -> LegId {
+        LegId(self.draw() & !crosspoint_ng::LEG)
+    }
+
     fn draw_bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
         self.random.fill_bytes(&mut bytes);

@@ -45,7 +45,7 @@ impl Core {
     pub(super) fn redescribe(&mut self, turn: &mut Turn, leg: LegId, description: Description, sdp: String) {
         let is_full = self.orders.is_full();
         let serial = self.draw();
-        let replacement = LegId(self.draw());
+        let replacement = self.draw_leg();
         let Some(key) = self.legs.get(&leg).copied() else { return };
         let Some(entry) = self.leg_mut(leg) else { return };
         let Some(remote) = entry.remote.clone() else { return };

@@ -3,6 +3,7 @@
 
 use super::dataplane_keeper::LinkState;
 use super::listeners::Reachable;
+use super::ng::NgReachable;
 use super::settings::{Settings, TlsCertificate, TlsListen};
 use super::tls;
 use super::token::DEV_ACCOUNT_SID;
@@ -10,19 +11,32 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-pub fn print(settings: &Settings, reachable: &Reachable, link: LinkState, has_keys: bool) {
-    let text = text(settings, reachable, &link, has_keys);
+pub fn print(settings: &Settings, reachable: &Reachable, ng: &NgReachable, link: LinkState, has_keys: bool) {
+    let text = text(settings, reachable, ng, &link, has_keys);
     // Whoever closed our output does not want the banner.
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
 }
 
-fn text(settings: &Settings, reachable: &Reachable, link: &LinkState, has_keys: bool) -> String {
+fn text(settings: &Settings, reachable: &Reachable, ng: &NgReachable, link: &LinkState, has_keys: bool) -> String {
     let mut out = String::new();
+    if reachable.plain.or(reachable.tls).is_some() {
+        clients(settings, reachable, has_keys, &mut out);
+    }
+    relay(ng, &mut out);
+    media(settings, link, &mut out);
+    watch(settings, reachable, &mut out);
+    let state = if link.attached.is_some() { "is ready" } else { "waits for its dataplane" };
+    format!("crosspoint {} {state} (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
+}
+
+fn line(out: &mut String, name: &str, value: String) {
+    let _ = writeln!(out, "  {name:<11} {value}");
+}
+
+fn clients(settings: &Settings, reachable: &Reachable, has_keys: bool, out: &mut String) {
     let command = command();
     let data_dir = data_dir_flag(settings);
-    let mut line = |name: &str, value: String| {
-        let _ = writeln!(out, "  {name:<11} {value}");
-    };
+    let mut line = |name: &str, value: String| line(out, name, value);
     let named = |address: SocketAddr| named(address, settings.media_advertise);
     let plain = reachable.plain.map(named).map(|address| format!("http://{address}"));
     let tls = reachable.tls.map(named).map(|address| format!("https://{address}"));
@@ -53,29 +67,58 @@ fn text(settings: &Settings, reachable: &Reachable, link: &LinkState, has_keys: 
         }
         None => {}
     }
+}
+
+/// Where proxies ask the relay.
+fn relay(ng: &NgReachable, out: &mut String) {
+    let listeners = [("udp", ng.udp), ("tcp", ng.tcp), ("http", ng.http), ("cli", ng.cli)];
+    let all: Vec<String> =
+        listeners.iter().filter_map(|(name, address)| address.map(|address| format!("{name} {address}"))).collect();
+    if !all.is_empty() {
+        line(out, "ng", all.join("   "));
+    }
+}
+
+fn media(settings: &Settings, link: &LinkState, out: &mut String) {
     match &link.attached {
         Some(hello) => {
+            if !hello.ports.addrs.is_empty() {
+                line(out, "ports", hello.ports.reason.clone());
+            }
             for worker in &hello.workers {
                 let core = worker.core.map_or("not pinned".into(), |core| format!("core {core}"));
                 let picked = format!("{}: {}", worker.backend, worker.backend_reason);
-                line("media", format!("udp {}   worker {}, {core}; {picked}", worker.addr, worker.worker));
+                line(out, "media", format!("udp {}   worker {}, {core}; {picked}", worker.addr, worker.worker));
             }
         }
         None => {
             let why = link.trouble.as_deref().map_or(String::new(), |why| format!(" ({why})"));
             let socket = settings.dataplane_socket();
-            line("media", format!("no dataplane at {} yet{why}; attached as soon as there is one", socket.display()));
+            line(
+                out,
+                "media",
+                format!("no dataplane at {} yet{why}; attached as soon as there is one", socket.display()),
+            );
         }
     }
-    line("data", settings.data_dir.display().to_string());
+}
+
+fn watch(settings: &Settings, reachable: &Reachable, out: &mut String) {
+    line(out, "data", settings.data_dir.display().to_string());
     let local = |address: SocketAddr| format!("http://{}", on_this_machine(address));
-    let figures = reachable.metrics.or(reachable.plain).map_or_else(|| base.clone(), local);
-    line("watch", format!("{figures}/healthz   {figures}/metrics   {command} calls{data_dir}"));
+    let figures = match (reachable.metrics.or(reachable.plain), reachable.tls) {
+        (Some(address), _) => local(address),
+        (None, Some(address)) => format!("https://{}", named(address, settings.media_advertise)),
+        (None, None) => return,
+    };
+    line(
+        out,
+        "watch",
+        format!("{figures}/healthz   {figures}/metrics   {} calls{}", command(), data_dir_flag(settings)),
+    );
     if settings.dev {
-        line("dev mode", format!("account {DEV_ACCOUNT_SID}; placeholder keys, loopback only"));
+        line(out, "dev mode", format!("account {DEV_ACCOUNT_SID}; placeholder keys, loopback only"));
     }
-    let state = if link.attached.is_some() { "is ready" } else { "waits for its dataplane" };
-    format!("crosspoint {} {state} (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
 }
 
 /// An address that others can use. A listener on all addresses is named by the one that clients are told for media, or else
@@ -146,7 +189,7 @@ mod tests {
         } else {
             Reachable { tls: address, ..Reachable::default() }
         };
-        text(&settings, &reachable, &LinkState::default(), has_keys)
+        text(&settings, &reachable, &NgReachable::default(), &LinkState::default(), has_keys)
     }
 
     #[test]

@@ -17,11 +17,10 @@
 //! The child gets a process group of its own: neither Ctrl-C in our terminal nor our own death ends it, so calls go on
 //! and the next control plane attaches. An orderly end of ours ends it by the contract's `ShutDown`.
 
-use super::core_loop::Arrival;
+use super::dataplane_ears::Ears;
 use super::dataplane_link::{Attachment, LinkError, LinkRequest, Patience, PumpEnd};
 use super::fault::Fault;
 use super::settings::{IoBackend, Settings};
-use crate::core::input::Input;
 use crosspoint_contract::{DataplaneHello, Generation};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io;
@@ -81,7 +80,7 @@ pub struct Keeper {
     pub generation: Generation,
     pub patience: Patience,
     pub requests: mpsc::Receiver<LinkRequest>,
-    pub arrivals: mpsc::Sender<Arrival>,
+    pub ears: Ears,
     pub state: watch::Sender<LinkState>,
     /// Told why the first child ended by itself; then we end too.
     pub not_started: Option<oneshot::Sender<NotStarted>>,
@@ -144,6 +143,9 @@ impl Keeper {
         let mut circle = Circle::default();
         match self.go_round(&mut circle).await {
             Ok(told) => {
+                if !circle.was_attached {
+                    terminate(circle.child.as_ref());
+                }
                 end(circle.child).await;
                 let _ = told.send(());
             }
@@ -264,7 +266,7 @@ impl Keeper {
             state.trouble = None;
             state.attached = Some(hello);
         });
-        let ended = attachment.pump(number, &mut self.requests, &self.arrivals).await;
+        let ended = attachment.pump(number, &mut self.requests, &self.ears).await;
         self.state.send_modify(|state| state.attached = None);
         match ended {
             PumpEnd::ShutDown(told) => Some(told),
@@ -273,7 +275,7 @@ impl Keeper {
                     tracing::warn!(kind = "dataplane_silent", "it stopped answering; attaching anew");
                 }
                 tracing::debug!(kind = "dataplane_link_ended", why = %error);
-                let _ = self.arrivals.send(Arrival::Input(Input::DataplaneDetached)).await;
+                self.ears.detached().await;
                 None
             }
         }
@@ -307,7 +309,7 @@ impl Keeper {
         let next = if self.plan.is_some() { "starting it again" } else { "waiting for whoever starts it" };
         tracing::error!(kind = "dataplane_ended", why, "its calls end; {next}");
         self.state.send_modify(|state| state.lost += 1);
-        let _ = self.arrivals.send(Arrival::Input(Input::DataplaneLost { why: why.to_owned() })).await;
+        self.ears.lost(why).await;
     }
 
     /// Said once, until there is another reason.
@@ -383,6 +385,14 @@ async fn end_of_process(process_id: u32) {
     let Some(process) = i32::try_from(process_id).ok().and_then(Pid::from_raw) else { return };
     while test_kill_process(process).is_ok() {
         tokio::time::sleep(START_POLL).await;
+    }
+}
+
+/// A child that was never attached was told nothing by the link, and carries nothing.
+fn terminate(child: Option<&(Child, Instant)>) {
+    let process = child.and_then(|(child, _)| child.id()).and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(process) = process {
+        let _ = kill_process(process, Signal::TERM);
     }
 }
 

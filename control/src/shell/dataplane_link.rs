@@ -1,11 +1,10 @@
 //! The wire to the dataplane: one attachment of a Unix socket, speaking the contract's frames.
 //!
-//! Input: [`LinkRequest`]s of the core's loop and the HTTP side. Output: [`Arrival`]s. At most
+//! Input: [`LinkRequest`]s of the core's loop, the ng relay and the HTTP side. Output: what [`Ears`] hear. At most
 //! `COMMANDS_OUTSTANDING_MAX` orders are unanswered at once; further ones wait in the bounded request queue. A peer that
 //! answers nothing any more is noticed. Who starts the process at the other end is `dataplane_keeper`'s business.
 
-use super::core_loop::Arrival;
-use crate::core::input::Input;
+use super::dataplane_ears::{Deaf, Ears};
 use crosspoint_contract::limits::COMMANDS_OUTSTANDING_MAX;
 use crosspoint_contract::{
     Answer, Command, CommandId, ControlHello, DataplaneHello, Done, FrameError, FrameReader, Generation, LobbyCounters,
@@ -169,14 +168,8 @@ impl Attachment {
     }
 
     /// Tells the core, then carries orders and answers until the link ends. `number` counts attachments.
-    pub async fn pump(
-        mut self,
-        number: u64,
-        requests: &mut mpsc::Receiver<LinkRequest>,
-        arrivals: &mpsc::Sender<Arrival>,
-    ) -> PumpEnd {
-        let attached = Input::DataplaneAttached { hello: self.hello, snapshot: std::mem::take(&mut self.snapshot) };
-        if arrivals.send(Arrival::Input(attached)).await.is_err() {
+    pub async fn pump(mut self, number: u64, requests: &mut mpsc::Receiver<LinkRequest>, ears: &Ears) -> PumpEnd {
+        if ears.attached(self.hello, std::mem::take(&mut self.snapshot)).await.is_err() {
             return PumpEnd::Lost(LinkError::Closed);
         }
         let mut outstanding = 0_usize;
@@ -201,11 +194,11 @@ impl Attachment {
                     Ok(ToControl::Answer(answer)) if answer.id.0 & SHELL_COMMAND != 0 => { own.answered(answer); Ok(()) }
                     Ok(ToControl::Answer(answer)) => {
                         match outstanding.checked_sub(1) {
-                            Some(fewer) => { outstanding = fewer; forward(arrivals, Input::DataplaneAnswered(answer)).await }
+                            Some(fewer) => { outstanding = fewer; heard_by(ears.answered(answer).await) }
                             None => Err(LinkError::OutOfOrder),
                         }
                     }
-                    Ok(ToControl::Event(event)) => forward(arrivals, Input::DataplaneSaid(event)).await,
+                    Ok(ToControl::Event(event)) => heard_by(ears.said(event).await),
                     Ok(ToControl::Hello(_) | ToControl::Snapshot(_) | ToControl::SnapshotEnd | ToControl::Taken { .. }) => {
                         Err(LinkError::OutOfOrder)
                     }
@@ -243,8 +236,8 @@ pub enum PumpEnd {
     ShutDown(oneshot::Sender<()>),
 }
 
-async fn forward(arrivals: &mpsc::Sender<Arrival>, input: Input) -> Result<(), LinkError> {
-    arrivals.send(Arrival::Input(input)).await.map_err(|_| LinkError::Closed)
+fn heard_by(told: Result<(), Deaf>) -> Result<(), LinkError> {
+    told.map_err(|Deaf| LinkError::Closed)
 }
 
 /// Whatever it says, it lives.

@@ -9,6 +9,7 @@ use super::core_loop::{Arrival, CoreView};
 use super::dataplane_keeper::LinkState;
 use super::dataplane_link::LinkRequest;
 use super::fresh_keys::FreshKeys;
+use super::ng::{NgArrival, NgView};
 use super::session::{self, Inlet, OpenSessions, SessionLimits};
 use super::store::PendingWrites;
 use super::{dev_token, health, metrics, pages};
@@ -43,6 +44,8 @@ pub struct App {
     pub fresh_keys: FreshKeys,
     pub origins: Origins,
     pub connections: Arc<Connections>,
+    /// The ng relay, where it is on.
+    pub relay: Option<mpsc::Sender<NgArrival>>,
     pub last_reading: Arc<metrics::LastReading>,
     pub dev: bool,
 }
@@ -53,6 +56,16 @@ impl App {
         let (reply, view) = oneshot::channel();
         let looked = async {
             self.arrivals.send(Arrival::Look(reply)).await.ok()?;
+            view.await.ok()
+        };
+        timeout(LOOK_MAX, looked).await.ok().flatten()
+    }
+
+    /// The ng relay's figures, or `None` if it is off or stuck.
+    pub async fn look_at_relay(&self) -> Option<NgView> {
+        let (reply, view) = oneshot::channel();
+        let looked = async {
+            self.relay.as_ref()?.send(NgArrival::Look(reply)).await.ok()?;
             view.await.ok()
         };
         timeout(LOOK_MAX, looked).await.ok().flatten()

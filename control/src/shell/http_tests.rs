@@ -47,6 +47,7 @@ async fn bridge_with(dev: bool, connections_max: usize, silent_max: Option<Durat
     let (state, link_state) = watch::channel(LinkState::default());
     let connections = Connections::new(connections_max, connections_max);
     let app = App {
+        relay: None,
         arrivals,
         link,
         link_state,

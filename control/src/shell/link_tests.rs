@@ -1,6 +1,7 @@
 //! The link against a dataplane played by the test over a real Unix socket.
 
 use super::core_loop::Arrival;
+use super::dataplane_ears::Ears;
 use super::dataplane_keeper::{ChildPlan, Keeper, LinkState};
 use super::dataplane_link::{Attachment, LinkError, LinkRequest, Patience, PumpEnd, TaggedOrder};
 use super::settings::resolve;
@@ -84,7 +85,10 @@ async fn link(number: u64) -> Link {
     let attachment = opening.await.expect("no panic").expect("attached");
     let (requests, mut received) = mpsc::channel(16);
     let (arrivals, mut arriving) = mpsc::channel(16);
-    let pump = tokio::spawn(async move { attachment.pump(number, &mut received, &arrivals).await });
+    let pump =
+        tokio::spawn(
+            async move { attachment.pump(number, &mut received, &Ears { core: arrivals, relay: None }).await },
+        );
     assert!(matches!(
         arriving.recv().await,
         Some(Arrival::Input(Input::DataplaneAttached { hello, .. })) if hello.generation == Generation(9)
@@ -184,7 +188,7 @@ fn keeper(dir: &TempDir, script: &str, requests: mpsc::Receiver<LinkRequest>) ->
         generation: Generation(1),
         patience: IMPATIENT,
         requests,
-        arrivals: mpsc::channel(16).0,
+        ears: Ears { core: mpsc::channel(16).0, relay: None },
         state: watch::channel(LinkState::default()).0,
         not_started: None,
     }

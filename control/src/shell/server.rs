@@ -4,6 +4,7 @@
 //!   listeners -> http -> session tasks --+
 //!   key watch ---------------------------+--Arrival--> core loop --effects--> sessions, link, writer
 //!   dataplane keeper <-> Unix socket ----+
+//!                          '--NgArrival--> ng relay (its own sockets) --orders--> link
 //! ```
 
 use super::access::Origins;
@@ -11,12 +12,14 @@ use super::banner;
 use super::connections::Connections;
 use super::core_loop::{ARRIVALS_MAX, Arrival, CoreLoop};
 use super::data_dir::{DataDir, random_bytes};
+use super::dataplane_ears::Ears;
 use super::dataplane_keeper::{ChildPlan, Keeper, LinkState, NotStarted};
 use super::dataplane_link::{LinkRequest, Patience, REQUESTS_MAX};
 use super::fault::Fault;
 use super::http::App;
 use super::keys::KeyWatch;
 use super::listeners::Listeners;
+use super::ng::{self, NgArrival, NgListeners, Relay};
 use super::session::{OpenSessions, SessionLimits};
 use super::settings::{Effective, Settings};
 use super::store::{PendingWrites, SqliteStore, Store, run_writer};
@@ -25,6 +28,7 @@ use crate::core::Core;
 use crate::core::input::Input;
 use crate::core::metrics::Gauges;
 use crosspoint_contract::Generation;
+use crosspoint_ng::core::NgCore;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,12 +54,14 @@ pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> 
     let dir = DataDir::open(&settings.data_dir)?;
     let _lock = dir.lock(settings.dev)?;
     let listeners = Listeners::open(&settings, &dir).await?;
+    let ng = NgListeners::open(&settings).await?;
+    let ng_reachable = ng.as_ref().map(NgListeners::reachable).unwrap_or_default();
     let store = SqliteStore::open(&dir).await?;
-    let mut running = start(&settings, &dir, &store, plan).await?;
+    let mut running = start(&settings, &dir, &store, plan, ng).await?;
     let (reachable, closer) = listeners.serve(&running.app, &mut running.tasks)?;
     if let Some(link) = running.ready(signals.first(), effective).await? {
         let has_keys = settings.dev || !store.keys().await?.keys.is_empty();
-        banner::print(&settings, &reachable, link, has_keys);
+        banner::print(&settings, &reachable, &ng_reachable, link, has_keys);
         running.until(signals.first()).await?;
     }
     tracing::info!(kind = "ending", "hanging up; once more to end at once");
@@ -78,7 +84,7 @@ fn warn_of_media_on_loopback(settings: &Settings) {
 
 /// What decides whether a dataplane can start, each with where it came from.
 fn given(effective: &Effective) -> String {
-    let names = ["media.listen", "media.port_base", "media.workers", "media.backend"];
+    let names = ["media.listen", "media.port_base", "media.workers", "media.backend", "media.ports", "ng.interfaces"];
     let given = names.map(|name| {
         let (text, origin) = effective.find(name);
         format!("{name} = {text} ({origin})")
@@ -93,9 +99,17 @@ struct Running {
     not_started: oneshot::Receiver<NotStarted>,
     /// Whether the dataplane ends with us.
     owns_dataplane: bool,
+    /// The ng relay, where it is on.
+    relay: Option<mpsc::Sender<NgArrival>>,
 }
 
-async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: ChildPlan) -> Result<Running, Fault> {
+async fn start(
+    settings: &Settings,
+    dir: &DataDir,
+    store: &SqliteStore,
+    plan: ChildPlan,
+    ng: Option<NgListeners>,
+) -> Result<Running, Fault> {
     let core = Core::new(settings.core_config(), random_bytes()?, dir.node_key()?);
     let pending = Arc::new(PendingWrites::default());
     let (arrivals, arriving) = mpsc::channel(ARRIVALS_MAX);
@@ -114,6 +128,10 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
     tasks.spawn("key watch", key_watch.run(arrivals.clone()));
     tasks.spawn("writer", run_writer(store.clone(), pending.clone()));
     let owns_dataplane = settings.media_attach.is_none();
+    let relay = match ng {
+        Some(listeners) => Some(start_relay(settings, listeners, link.clone(), &mut tasks)?),
+        None => None,
+    };
     let keeper = Keeper {
         socket: settings.dataplane_socket(),
         plan: owns_dataplane.then_some(plan),
@@ -121,7 +139,7 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
         generation: Generation(u64::from_le_bytes(random_bytes()?)),
         patience: Patience::default(),
         requests,
-        arrivals: arrivals.clone(),
+        ears: Ears { core: arrivals.clone(), relay: relay.clone() },
         state,
         not_started: Some(tell_not_started),
     };
@@ -131,6 +149,7 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
         settings.limits_connections_per_address_max,
     );
     let app = App {
+        relay: relay.clone(),
         arrivals,
         link,
         link_state: link_state.clone(),
@@ -149,7 +168,24 @@ async fn start(settings: &Settings, dir: &DataDir, store: &SqliteStore, plan: Ch
         last_reading: Arc::default(),
         dev: settings.dev,
     };
-    Ok(Running { app, tasks, link_state, not_started, owns_dataplane })
+    Ok(Running { app, tasks, link_state, not_started, owns_dataplane, relay })
+}
+
+/// The ng relay: its loop, its listeners, and the meter for its limits.
+fn start_relay(
+    settings: &Settings,
+    listeners: NgListeners,
+    link: mpsc::Sender<LinkRequest>,
+    tasks: &mut Tasks,
+) -> Result<mpsc::Sender<NgArrival>, Fault> {
+    let (relay, arriving) = mpsc::channel(ng::ARRIVALS_MAX);
+    let udp = listeners.serve(&relay, tasks);
+    let core = NgCore::new(ng::core_settings(settings), random_bytes()?, ng::now(Duration::ZERO));
+    tasks.spawn("ng relay", Relay::new(core, udp, arriving, link.clone()).run());
+    if settings.ng_cpu_percent_max.is_some() || settings.ng_load_max.is_some() || settings.ng_bandwidth_max.is_some() {
+        tasks.spawn("ng load meter", ng::measure(relay.clone(), link, settings.ng_bandwidth_max.is_some()));
+    }
+    Ok(relay)
 }
 
 impl Running {
@@ -187,6 +223,7 @@ impl Running {
     /// ours goes on with its answered calls, and the next server adopts them: an orderly restart costs none of them.
     async fn end(&self) {
         if self.owns_dataplane {
+            self.end_relay().await;
             self.say_goodbye(Input::ShutDown).await;
         } else {
             tracing::info!(kind = "leaving", "calls go on in the dataplane; the next server adopts them");
@@ -208,6 +245,15 @@ impl Running {
                     "the dataplane does not end; its process id is in /healthz and in `ss -xlp`"
                 );
             }
+        }
+    }
+
+    /// Legs of the relay are closed while the link is there to say so.
+    async fn end_relay(&self) {
+        let Some(relay) = &self.relay else { return };
+        let (told, ended) = oneshot::channel();
+        if relay.send(NgArrival::ShutDown(told)).await.is_ok() {
+            let _ = timeout(GOODBYE_MAX, ended).await;
         }
     }
 
@@ -279,7 +325,7 @@ mod tests {
         let settings = resolve(None, |_| None, flag).expect("accepted").settings();
         let store = SqliteStore::open(dir).await.expect("a store");
         let plan = ChildPlan { program: "/nonexistent".into(), arguments: vec![] };
-        start(&settings, dir, &store, plan).await.expect("started")
+        start(&settings, dir, &store, plan, None).await.expect("started")
     }
 
     #[tokio::test]

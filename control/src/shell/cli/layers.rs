@@ -3,8 +3,8 @@
 //! `--config` and `--data-dir` are taken anywhere. The other settings are flags of the server and of `config`; the
 //! dataplane takes the keys that concern it, under shorter names (`media.listen` is `--listen` there).
 
-use crate::shell::Fault;
 use crate::shell::settings::{Effective, KEYS, Key, Settings, TomlKind, resolve};
+use crate::shell::{Fault, rtpengine};
 use clap::{Arg, ArgMatches, Command};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,7 @@ pub(super) fn with_settings(command: Command) -> Command {
         .args(settings())
         .mut_subcommand("serve", |serve| serve.args(settings()))
         .mut_subcommand("config", |config| config.args(settings()))
+        .mut_subcommand("rtpengine", rtpengine::with_options)
         .mut_subcommand("dataplane", |dataplane| {
             dataplane.args(dataplane_keys().map(|(key, flag)| argument(key, flag)))
         })
@@ -72,6 +73,7 @@ fn heading(key: &Key) -> &'static str {
         "data" => "Data",
         "media" => "Media",
         "dataplane" => "Dataplane",
+        "ng" => "Relay for SIP proxies (ng)",
         "call" => "Calls",
         "limits" => "Limits",
         "log" => "Log",
@@ -85,6 +87,7 @@ fn dataplane_keys() -> impl Iterator<Item = (&'static Key, &'static str)> {
         let flag = match key.section() {
             "media" | "dataplane" => key.flag().split_once('-').map(|(_, rest)| rest),
             "log" => Some(key.flag()),
+            _ if key.name == "ng.interfaces" => Some(key.flag()),
             _ => None,
         };
         flag.filter(|flag| *flag != "attach").map(|flag| (key, flag))
@@ -94,6 +97,11 @@ fn dataplane_keys() -> impl Iterator<Item = (&'static Key, &'static str)> {
 /// Effective settings of the server and of the short commands.
 pub(super) fn settings(matches: &ArgMatches) -> Result<Effective, Fault> {
     layered(matches, |flag| given(matches, flag))
+}
+
+/// The data directory that was given on the command line.
+pub(super) fn data_dir(matches: &ArgMatches) -> Option<String> {
+    given(matches, DATA_DIR)
 }
 
 /// Effective settings of `crosspoint dataplane`.
@@ -144,9 +152,15 @@ fn given(matches: &ArgMatches, flag: &str) -> Option<String> {
 
 /// The command line of a child dataplane: every value that concerns it, so that it needs no file.
 pub(super) fn child_arguments(effective: &Effective) -> Vec<String> {
-    let socket = effective.settings().dataplane_socket();
+    let settings = effective.settings();
+    let socket = settings.dataplane_socket();
+    // The child does not know whether the relay is on, so it is told where.
+    let interfaces = settings.relay_interfaces().to_string();
+    let text = |key: &Key| {
+        if key.name == "ng.interfaces" { interfaces.clone() } else { effective.find(key.name).0.to_owned() }
+    };
     let head = ["dataplane".to_owned(), "--child".to_owned(), format!("--socket={}", socket.display())];
-    let values = dataplane_keys().map(|(key, flag)| format!("--{flag}={}", effective.find(key.name).0));
+    let values = dataplane_keys().map(|(key, flag)| format!("--{flag}={}", text(key)));
     head.into_iter().chain(values).collect()
 }
 

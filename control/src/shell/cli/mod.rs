@@ -14,9 +14,11 @@ pub use layers::DataplaneRequest;
 use super::Fault;
 use super::dataplane_keeper::ChildPlan;
 use super::log::{self, Log};
+use super::rtpengine::{self, Relay};
 use super::server;
-use super::settings::{Effective, LogFilter};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use super::settings::{Effective, LogFilter, Settings};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -58,6 +60,8 @@ enum Command {
     Accounts(accounts::AccountsCommand),
     /// Print the effective configuration and where each value came from.
     Config(ConfigArgs),
+    /// Relay media for SIP proxies, started with rtpengine's own options and configuration file.
+    Rtpengine,
     /// Run the media plane: the other process, which a server starts by itself.
     Dataplane(DataplaneArgs),
 }
@@ -83,6 +87,8 @@ struct DataplaneArgs {
 #[derive(Debug)]
 pub enum Invocation {
     Serve(Effective),
+    /// As a drop-in for rtpengine.
+    Relay(Box<Relay>),
     Dataplane(Box<DataplaneRequest>),
     /// A command that only needs the store or the settings.
     Short(Box<ShortCommand>),
@@ -111,11 +117,36 @@ pub fn parse() -> Result<Invocation, Fault> {
                 settings: effective.settings(),
             })))
         }
+        Some(Command::Rtpengine) => relay(&matches),
         None | Some(Command::Serve) => Ok(Invocation::Serve(layers::settings(&matches)?)),
         Some(command) => {
             Ok(Invocation::Short(Box::new(ShortCommand { command, effective: layers::settings(&matches)? })))
         }
     }
+}
+
+/// The drop-in: what it only prints is printed here, as for `--help`.
+fn relay(matches: &ArgMatches) -> Result<Invocation, Fault> {
+    let options = matches.subcommand_matches("rtpengine").unwrap_or(matches);
+    match rtpengine::read(options, layers::data_dir(matches))? {
+        rtpengine::Request::Print(text) => {
+            print(&text)?;
+            std::process::exit(0)
+        }
+        rtpengine::Request::Serve(relay) => Ok(Invocation::Relay(relay)),
+    }
+}
+
+/// Serves as a relay until a signal ends it; the first of two processes where it goes to the background.
+pub fn serve_relay(relay: &Relay) -> Result<(), Fault> {
+    if !relay.enter_background()? {
+        return Ok(());
+    }
+    let _pid = relay.write_pid()?;
+    for warning in &relay.translation.warnings {
+        eprintln!("crosspoint rtpengine: {warning}");
+    }
+    serve(&relay.effective)
 }
 
 /// Serves until a signal ends it.
@@ -126,6 +157,14 @@ pub fn serve(effective: &Effective) -> Result<(), Fault> {
     let program = std::env::current_exe().map_err(|source| Fault::SpawnDataplane { source })?;
     let plan = ChildPlan { program, arguments: layers::child_arguments(effective) };
     runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(server::serve(effective, plan))
+}
+
+/// Addresses on which the relay's media may be received.
+pub fn relay_addresses(settings: &Settings) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = settings.relay_interfaces().0.iter().map(|interface| interface.addr).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 /// Starts the log of a dataplane process, which has the same settings for it.
@@ -143,7 +182,9 @@ impl ShortCommand {
                 Command::Keys(command) => accounts::keys(&self.effective, command).await,
                 Command::Accounts(command) => accounts::accounts(&self.effective, command).await,
                 Command::Config(arguments) => config::run(&self.effective, arguments.explain),
-                Command::Serve | Command::Dataplane(_) => unreachable!("parse() gives these another invocation"),
+                Command::Serve | Command::Rtpengine | Command::Dataplane(_) => {
+                    unreachable!("parse() gives these another invocation")
+                }
             }
         };
         runtime(tokio::runtime::Builder::new_current_thread())?.block_on(work)

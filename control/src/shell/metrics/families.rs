@@ -29,6 +29,7 @@ pub fn families(scrape: &Scrape) -> Vec<Family> {
     if scrape.core_answers {
         families.extend(core_families(scrape));
     }
+    families.extend(scrape.relay.iter().flat_map(super::ng::families));
     if let Some((workers, lobby)) = &scrape.dataplane {
         let before = scrape.dataplane_before.as_ref().map_or(&[][..], |(workers, _)| workers);
         families.extend(worker_families(workers, before));
@@ -38,7 +39,7 @@ pub fn families(scrape: &Scrape) -> Vec<Family> {
 }
 
 /// Exact up to 2^53; a counter at 10 million a second gets there in 28 years.
-fn float(value: u64) -> f64 {
+pub(super) fn float(value: u64) -> f64 {
     value as f64
 }
 
@@ -46,15 +47,15 @@ fn single(name: &'static str, kind: Kind, value: f64, help: &'static str) -> Fam
     Family { name, help, kind, samples: vec![Sample { labels: Vec::new(), value }] }
 }
 
-fn gauge(name: &'static str, value: usize, help: &'static str) -> Family {
+pub(super) fn gauge(name: &'static str, value: usize, help: &'static str) -> Family {
     single(name, Kind::Gauge, value as f64, help)
 }
 
-fn counter(name: &'static str, value: u64, help: &'static str) -> Family {
+pub(super) fn counter(name: &'static str, value: u64, help: &'static str) -> Family {
     single(name, Kind::Counter, float(value), help)
 }
 
-fn labelled(
+pub(super) fn labelled(
     name: &'static str,
     label: &'static str,
     values: &BTreeMap<&'static str, u64>,

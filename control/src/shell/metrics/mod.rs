@@ -4,11 +4,13 @@
 //! and explains each figure; names are stable.
 
 mod families;
+mod ng;
 
 use super::core_loop::CoreView;
 use super::dataplane_keeper::LinkState;
 use super::dataplane_link::{CounterReading, LinkRequest};
 use super::http::App;
+use super::ng::NgView;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -33,6 +35,8 @@ pub struct Scrape {
     /// False: the core did not answer, and its figures are missing.
     pub core_answers: bool,
     pub link: LinkState,
+    /// Nothing while the ng relay is off, or stuck.
+    pub relay: Option<NgView>,
     pub dataplane: Option<CounterReading>,
     /// The reading of the scrape before, for shares of the time between.
     pub dataplane_before: Option<CounterReading>,
@@ -68,12 +72,13 @@ pub async fn metrics(State(app): State<App>) -> Response {
 
 async fn scrape(app: &App) -> Scrape {
     use std::sync::atomic::Ordering::Relaxed;
-    let (view, dataplane) = tokio::join!(app.look(), read_counters(app));
+    let (view, dataplane, relay) = tokio::join!(app.look(), read_counters(app), app.look_at_relay());
     let writer = &app.pending.counters;
     Scrape {
         core_answers: view.is_some(),
         core: view.unwrap_or_default(),
         link: app.link_state.borrow().clone(),
+        relay,
         dataplane_before: app.last_reading.replace(dataplane.clone()),
         dataplane,
         store_pending: app.pending.len(),

@@ -14,13 +14,18 @@ use std::os::unix::ffi::OsStrExt;
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Numbers for which 0 says something; any other would make a server that serves nobody.
-const ZERO_HAS_A_MEANING: [&str; 6] = [
+const ZERO_HAS_A_MEANING: [&str; 11] = [
     "media.port_base",
     "media.workers",
     "dataplane.grace_seconds",
     "call.reconnect_seconds_max",
     "call.restart_grace_seconds",
     "call.orphan_grace_seconds",
+    "ng.timeout_seconds",
+    "ng.silent_timeout_seconds",
+    "ng.final_timeout_seconds",
+    "ng.delete_delay_seconds",
+    "ng.tos",
 ];
 
 impl Effective {
@@ -50,7 +55,8 @@ impl Effective {
     }
 
     fn check_listeners(&self, settings: &Settings) -> Result<(), SettingsError> {
-        if settings.signal_listen.is_none() && !matches!(settings.signal_tls_listen, TlsListen::At(_)) {
+        let is_asked = settings.relay_is_on() || matches!(settings.signal_tls_listen, TlsListen::At(_));
+        if settings.signal_listen.is_none() && !is_asked {
             let why = "and signal.tls_listen names no address either, so nobody could connect".into();
             return self.refuse("signal.listen", why, "name one, such as --signal-tls-listen 0.0.0.0:443");
         }

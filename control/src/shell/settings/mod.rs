@@ -12,7 +12,10 @@ mod value;
 
 pub use file::FileError;
 pub use resolve::{Effective, Origin, SettingsError, resolve};
-pub use value::{CorePlan, IoBackend, LogFilter, LogFormat, Setting, TlsCertificate, TlsListen, TomlKind};
+pub use value::{
+    CorePlan, EndpointLearning, IoBackend, LogFilter, LogFormat, MediaInterface, MediaInterfaces, MediaPorts, Setting,
+    TlsCertificate, TlsListen, TomlKind,
+};
 
 use crate::core::config::CoreConfig;
 use crate::core::limits::Limits;
@@ -120,6 +123,8 @@ settings! {
     media_cores: CorePlan = "media.cores", "none";
     /// How workers speak to the kernel: auto, uring (io_uring) or mmsg (recvmmsg and sendmmsg).
     media_backend: IoBackend = "media.backend", "auto";
+    /// How UDP ports of ng calls are received on: auto, steered (entries of a table behind one socket a worker; needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW) or sockets (one for each port).
+    media_ports: MediaPorts = "media.ports", "auto";
     /// Legs that all workers together may hold.
     media_legs_max: u32 = "media.legs_max", "20000";
     /// A connected leg without authentic media for this long is reported silent.
@@ -131,6 +136,51 @@ settings! {
 
     /// How long the legs of a dataplane live without a control plane.
     dataplane_grace_seconds: u32 = "dataplane.grace_seconds", "3600";
+
+    /// Address of the ng protocol over UDP, as Kamailio and OpenSIPS speak it. It has no password: keep it on loopback or a closed network. Empty: none.
+    ng_listen: Option<SocketAddr> = "ng.listen", "";
+    /// The same over TCP. Empty: none.
+    ng_tcp_listen: Option<SocketAddr> = "ng.tcp_listen", "";
+    /// The same over HTTP (/ng, /ng-plain) and WebSocket. Empty: none.
+    ng_http_listen: Option<SocketAddr> = "ng.http_listen", "";
+    /// Address of the line-based interface for operators (list totals, terminate …). Empty: none.
+    ng_cli_listen: Option<SocketAddr> = "ng.cli_listen", "";
+    /// Addresses for media of ng calls, [NAME/]ADDRESS[!ADVERTISED], separated by spaces; messages choose by name, the first is the default. Empty: media.listen.
+    ng_interfaces: MediaInterfaces = "ng.interfaces", "";
+    /// Lowest UDP port for media of ng calls.
+    ng_port_min: u16 = "ng.port_min", "30000";
+    /// Highest UDP port for media of ng calls.
+    ng_port_max: u16 = "ng.port_max", "40000";
+    /// A call without any media for this long is ended.
+    ng_timeout_seconds: u32 = "ng.timeout_seconds", "60";
+    /// The same for a call on hold.
+    ng_silent_timeout_seconds: u32 = "ng.silent_timeout_seconds", "3600";
+    /// Longest call. 0: no limit.
+    ng_final_timeout_seconds: u32 = "ng.final_timeout_seconds", "0";
+    /// An offer without an answer is forgotten after this long.
+    ng_offer_timeout_seconds: u32 = "ng.offer_timeout_seconds", "3600";
+    /// A deleted call goes on for this long, unless the message says otherwise.
+    ng_delete_delay_seconds: u32 = "ng.delete_delay_seconds", "30";
+    /// Type-of-service byte of media packets.
+    ng_tos: u16 = "ng.tos", "0";
+    /// ng calls at once; one more is refused with the error that makes proxies choose another relay. 4294967295: no limit.
+    ng_sessions_max: u32 = "ng.sessions_max", "4294967295";
+    /// New ng calls are refused while the machine's load average is above. Empty: no limit.
+    ng_load_max: Option<f64> = "ng.load_max", "";
+    /// New ng calls are refused while the machine's processors are busier than this many percent. Empty: no limit.
+    ng_cpu_percent_max: Option<f64> = "ng.cpu_percent_max", "";
+    /// New ng calls are refused while more bytes a second are relayed. Empty: no limit.
+    ng_bandwidth_max: Option<f64> = "ng.bandwidth_max", "";
+    /// How the address of a media peer without SRTP is learnt from its packets: delayed (the last of three seconds), immediate (the first), heuristic (the best match) or off.
+    ng_endpoint_learning: EndpointLearning = "ng.endpoint_learning", "delayed";
+    /// Take media addresses from the SIP message's source instead of SDP, unless the message says otherwise.
+    ng_sip_source: bool = "ng.sip_source", "false";
+    /// Prefer the passive DTLS role.
+    ng_dtls_passive: bool = "ng.dtls_passive", "false";
+    /// Refuse SDP with broken syntax instead of passing it on.
+    ng_reject_invalid_sdp: bool = "ng.reject_invalid_sdp", "false";
+    /// How this software names itself in SDP and STUN; clients of the protocol look for rtpengine.
+    ng_software: String = "ng.software", "rtpengine";
 
     /// A call that nobody answers rings this long.
     call_ring_seconds: u32 = "call.ring_seconds", "30";
@@ -208,6 +258,20 @@ impl Settings {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX),
             workers => workers.into(),
         }
+    }
+
+    /// Whether proxies may ask for media to be relayed.
+    pub fn relay_is_on(&self) -> bool {
+        [self.ng_listen, self.ng_tcp_listen, self.ng_http_listen].iter().any(Option::is_some)
+    }
+
+    /// Where media of ng calls goes through: what is set, or the address of all other media; nowhere without the relay.
+    pub fn relay_interfaces(&self) -> MediaInterfaces {
+        if !self.ng_interfaces.0.is_empty() || !self.relay_is_on() {
+            return self.ng_interfaces.clone();
+        }
+        let (addr, advertised) = (self.media_listen, self.media_advertise);
+        MediaInterfaces(vec![MediaInterface { name: "default".into(), addr, advertised }])
     }
 
     /// Where the dataplane's socket is.

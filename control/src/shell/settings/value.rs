@@ -2,6 +2,7 @@
 //!
 //! All layers (file, environment, flags) give text; the file's layer checks beforehand that the TOML type fits.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
@@ -87,7 +88,52 @@ macro_rules! optional {
 optional! {
     SocketAddr: "an address and port such as 127.0.0.1:8088, or nothing",
     IpAddr: "an IP address such as 203.0.113.5, or nothing",
-    PathBuf: "a path, or nothing"
+    PathBuf: "a path, or nothing",
+    f64: "a number, or nothing"
+}
+
+/// An address for media of ng calls, under a name that messages choose it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaInterface {
+    pub name: String,
+    pub addr: IpAddr,
+    /// What SDP says instead, behind a 1:1 NAT.
+    pub advertised: Option<IpAddr>,
+}
+
+/// Media addresses; the first name is the default. Several addresses may share a name: IPv4 and IPv6, or more room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaInterfaces(pub Vec<MediaInterface>);
+
+impl Setting for MediaInterfaces {
+    const EXPECTS: &'static str = "[NAME/]ADDRESS[!ADVERTISED] separated by spaces, or nothing";
+    fn read(text: &str) -> Option<Self> {
+        text.split_whitespace().map(media_interface).collect::<Option<_>>().map(MediaInterfaces)
+    }
+}
+
+/// As it is read.
+impl fmt::Display for MediaInterfaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, MediaInterface { name, addr, advertised }) in self.0.iter().enumerate() {
+            let gap = if place == 0 { "" } else { " " };
+            write!(f, "{gap}{name}/{addr}")?;
+            if let Some(advertised) = advertised {
+                write!(f, "!{advertised}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn media_interface(text: &str) -> Option<MediaInterface> {
+    let (name, addresses) = text.rsplit_once('/').unwrap_or(("default", text));
+    let address = |text: &str| text.trim_matches(['[', ']']).parse().ok();
+    let (addr, advertised) = match addresses.split_once('!') {
+        Some((addr, advertised)) => (address(addr)?, Some(address(advertised)?)),
+        None => (address(addresses)?, None),
+    };
+    (!name.is_empty()).then(|| MediaInterface { name: name.to_owned(), addr, advertised })
 }
 
 /// Which cores the workers are pinned to: the dataplane's own notation, checked here so that a mistake is found early.
@@ -167,6 +213,15 @@ macro_rules! choice {
 choice!(
     /// Where the certificate of the TLS listener comes from.
     TlsCertificate, "off, self-signed or files", Off = "off", SelfSigned = "self-signed", Files = "files"
+);
+choice!(
+    /// How UDP ports of ng calls are received on.
+    MediaPorts, "auto, steered or sockets", Auto = "auto", Steered = "steered", Sockets = "sockets"
+);
+choice!(
+    /// How the address of a plain media peer is learnt.
+    EndpointLearning, "delayed, immediate, heuristic or off",
+    Delayed = "delayed", Immediate = "immediate", Heuristic = "heuristic", Off = "off"
 );
 choice!(
     /// How log lines are written.

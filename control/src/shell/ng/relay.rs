@@ -1,0 +1,268 @@
+//! The one task that owns the relay's core: takes questions, lets the core decide, carries the effects out in order.
+//!
+//! Input: datagrams of its own UDP socket, and [`NgArrival`]s of connections, the dataplane link and the load meter, over
+//! one bounded queue. Output: replies, orders, log lines. It never waits for any of them: a connection that does not
+//! read is closed, a full link answers `Busy`, a datagram that the socket does not take is lost as on any network.
+
+use crate::shell::dataplane_link::{LinkRequest, TaggedOrder};
+use crosspoint_contract::{Answer, DataplaneHello, Event, Refused, Snapshot, WorkerId};
+use crosspoint_ng::core::NgCore;
+use crosspoint_ng::effect::{Channel, Effect, Input, Level, Load, Note, Now, Peer};
+use crosspoint_ng::statistics::Statistics;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Facts that may wait for the relay.
+pub const ARRIVALS_MAX: usize = 8192;
+
+/// Datagrams read in one turn, before other arrivals have theirs.
+const DATAGRAMS_PER_TURN_MAX: usize = 64;
+
+/// Largest UDP payload.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+
+const UDP: Channel = Channel::Datagrams(0);
+
+/// What may reach the relay's loop.
+#[derive(Debug)]
+pub enum NgArrival {
+    /// A connection is open, or an HTTP request asks; what is for it goes to `outgoing`.
+    Opened {
+        channel: Channel,
+        outgoing: mpsc::Sender<Outgoing>,
+    },
+    Closed {
+        channel: Channel,
+    },
+    /// With a cookie.
+    Message {
+        from: Peer,
+        bytes: Vec<u8>,
+    },
+    /// Without.
+    Plain {
+        from: Peer,
+        bytes: Vec<u8>,
+    },
+    CliLine {
+        from: Peer,
+        line: String,
+    },
+    DataplaneAttached {
+        hello: DataplaneHello,
+        snapshot: Snapshot,
+    },
+    DataplaneLost,
+    DataplaneAnswered(Answer),
+    DataplaneSaid(Event),
+    LoadMeasured(Load),
+    /// Close everything; answered when the orders for it are given.
+    ShutDown(oneshot::Sender<()>),
+    /// Somebody wants to see figures.
+    Look(oneshot::Sender<NgView>),
+}
+
+/// What a connection's task is to send.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    Reply(Arc<[u8]>),
+    /// The last of this connection.
+    Last(String),
+}
+
+/// The relay's figures at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct NgView {
+    pub calls: usize,
+    pub statistics: Statistics,
+    pub replies_dropped: u64,
+    pub orders_refused_busy: u64,
+}
+
+pub struct Relay {
+    core: NgCore,
+    udp: Option<UdpSocket>,
+    arrivals: mpsc::Receiver<NgArrival>,
+    connections: HashMap<Channel, mpsc::Sender<Outgoing>>,
+    link: mpsc::Sender<LinkRequest>,
+    /// Counts attachments, as the link does: an order is for the attachment in which the core gave it.
+    attachment: u64,
+    /// Answers that the loop makes itself.
+    refused: VecDeque<Answer>,
+    effects: Vec<Effect>,
+    datagram: Vec<u8>,
+    started: Instant,
+    view: NgView,
+}
+
+impl Relay {
+    pub fn new(
+        core: NgCore,
+        udp: Option<UdpSocket>,
+        arrivals: mpsc::Receiver<NgArrival>,
+        link: mpsc::Sender<LinkRequest>,
+    ) -> Relay {
+        Relay {
+            core,
+            udp,
+            arrivals,
+            connections: HashMap::new(),
+            link,
+            attachment: 0,
+            refused: VecDeque::new(),
+            effects: Vec::new(),
+            datagram: vec![0; DATAGRAM_BYTES_MAX],
+            started: Instant::now(),
+            view: NgView::default(),
+        }
+    }
+
+    /// Runs until every sender of arrivals is gone.
+    pub async fn run(mut self) {
+        loop {
+            let deadline = self.core.next_deadline();
+            tokio::select! {
+                biased;
+                () = until(self.started, deadline) => self.turn(Input::DeadlineReached),
+                arrival = self.arrivals.recv() => match arrival {
+                    Some(arrival) => self.take(arrival),
+                    None => return,
+                },
+                // Until there is a dataplane, questions wait in the socket: whoever answers `ping` must be able to relay.
+                () = readable(self.udp.as_ref()), if self.attachment > 0 => self.read_datagrams(),
+            }
+        }
+    }
+
+    fn read_datagrams(&mut self) {
+        for _ in 0..DATAGRAMS_PER_TURN_MAX {
+            let Some(udp) = &self.udp else { return };
+            let Ok((bytes, address)) = udp.try_recv_from(&mut self.datagram) else { return };
+            let datagram = std::mem::take(&mut self.datagram);
+            self.turn(Input::Message { from: Peer { channel: UDP, address }, bytes: &datagram[..bytes] });
+            self.datagram = datagram;
+        }
+    }
+
+    fn take(&mut self, arrival: NgArrival) {
+        match arrival {
+            NgArrival::Opened { channel, outgoing } => drop(self.connections.insert(channel, outgoing)),
+            NgArrival::Closed { channel } => drop(self.connections.remove(&channel)),
+            NgArrival::Message { from, bytes } => self.turn(Input::Message { from, bytes: &bytes }),
+            NgArrival::Plain { from, bytes } => self.turn(Input::Plain { from, bytes: &bytes }),
+            NgArrival::CliLine { from, line } => self.turn(Input::CliLine { from, line: &line }),
+            NgArrival::DataplaneAttached { hello, snapshot } => {
+                self.attachment += 1;
+                self.turn(Input::DataplaneAttached { hello, snapshot });
+            }
+            NgArrival::DataplaneLost => self.turn(Input::DataplaneLost),
+            NgArrival::DataplaneAnswered(answer) => self.turn(Input::DataplaneAnswered(answer)),
+            NgArrival::DataplaneSaid(event) => self.turn(Input::DataplaneSaid(event)),
+            NgArrival::LoadMeasured(load) => self.turn(Input::LoadMeasured(load)),
+            NgArrival::ShutDown(told) => {
+                self.turn(Input::ShutDown);
+                let _ = told.send(());
+            }
+            NgArrival::Look(reply) => {
+                self.view.calls = self.core.calls();
+                self.view.statistics = self.core.statistics().clone();
+                let _ = reply.send(self.view.clone());
+            }
+        }
+    }
+
+    fn turn(&mut self, input: Input) {
+        self.handle(input);
+        while let Some(answer) = self.refused.pop_front() {
+            self.handle(Input::DataplaneAnswered(answer));
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(self.now(), input, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply { to, bytes } if to.channel == UDP => self.send_datagram(to, &bytes),
+            Effect::Reply { to, bytes } => self.send(to.channel, Outgoing::Reply(bytes)),
+            Effect::CliReply { to, text } => {
+                self.send(to.channel, Outgoing::Last(text));
+                self.connections.remove(&to.channel);
+            }
+            Effect::Order(order) => {
+                let id = order.id;
+                let request = LinkRequest::Order(Box::new(TaggedOrder { attachment: self.attachment, order }));
+                if self.link.try_send(request).is_err() {
+                    self.view.orders_refused_busy += 1;
+                    self.refused.push_back(Answer { id, result: Err(Refused::Busy(WorkerId(0))) });
+                }
+            }
+            Effect::Note(note) => log(&note),
+        }
+    }
+
+    fn send_datagram(&mut self, to: Peer, bytes: &[u8]) {
+        let sent = self.udp.as_ref().map(|udp| udp.try_send_to(bytes, to.address));
+        if let Some(Err(error)) = sent {
+            self.view.replies_dropped += 1;
+            tracing::debug!(kind = "ng_reply_dropped", to = %to.address, %error);
+        }
+    }
+
+    /// A connection that does not drain its queue loses it; its task then closes the socket.
+    fn send(&mut self, channel: Channel, outgoing: Outgoing) {
+        let Some(queue) = self.connections.get(&channel) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = queue.try_send(outgoing) {
+            self.view.replies_dropped += 1;
+            self.connections.remove(&channel);
+        }
+    }
+
+    fn now(&self) -> Now {
+        now(self.started.elapsed())
+    }
+}
+
+/// Both clocks; `elapsed` is since the loop started.
+pub fn now(elapsed: Duration) -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        monotonic_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        unix_us: u64::try_from(unix.as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn until(started: Instant, deadline_ms: Option<u64>) {
+    match deadline_ms {
+        Some(ms) => tokio::time::sleep_until(started + Duration::from_millis(ms)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn readable(udp: Option<&UdpSocket>) {
+    match udp {
+        // An error shows at the next receive.
+        Some(udp) => drop(udp.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn log(note: &Note) {
+    let Note { level, kind, call, text } = note;
+    let call = call.as_deref().unwrap_or_default();
+    match level {
+        Level::Debug => tracing::debug!(kind, call, "{text}"),
+        Level::Info => tracing::info!(kind, call, "{text}"),
+        Level::Warn => tracing::warn!(kind, call, "{text}"),
+    }
+}
