@@ -105,14 +105,14 @@ class Relay:
         self._await_pong()
 
     @classmethod
-    def rtpengine(cls, ports=(30000, 30999), interfaces=("127.0.0.1",), more=()):
-        return cls._start(["rtpengine", "--config-file=none", "--table=-1", "--log-stderr"], ports, interfaces, more)
+    def rtpengine(cls, ports=(30000, 30999), interfaces=("127.0.0.1",), more=(), ng_port=None):
+        return cls._start(["rtpengine", "--config-file=none", "--table=-1", "--log-stderr"], ports, interfaces, more, ng_port)
 
     @classmethod
-    def crosspoint(cls, ports=(31000, 31999), interfaces=("127.0.0.1",), more=()):
+    def crosspoint(cls, ports=(31000, 31999), interfaces=("127.0.0.1",), more=(), ng_port=None):
         data_dir = tempfile.mkdtemp(prefix="crosspoint-ng-")
         program = [CROSSPOINT, "rtpengine", "--config-file=none", f"--data-dir={data_dir}"]
-        return cls._start(program, ports, interfaces, more)
+        return cls._start(program, ports, interfaces, more, ng_port)
 
     @classmethod
     def under_test(cls, **options):
@@ -120,8 +120,8 @@ class Relay:
         return {"crosspoint": cls.crosspoint, "rtpengine": cls.rtpengine}[RELAY](**options)
 
     @classmethod
-    def _start(cls, program, ports, interfaces, more):
-        ng_port, cli_port = free_port(), free_port(socket.SOCK_STREAM)
+    def _start(cls, program, ports, interfaces, more, ng_port):
+        ng_port, cli_port = ng_port or free_port(), free_port(socket.SOCK_STREAM)
         arguments = [f"--interface={interface}" for interface in interfaces]
         arguments += [f"--listen-ng=127.0.0.1:{ng_port}", f"--listen-cli=127.0.0.1:{cli_port}", "--num-threads=1"]
         arguments += [f"--port-min={ports[0]}", f"--port-max={ports[1]}", "--foreground", *more]
