@@ -50,6 +50,13 @@ pub enum MediaPlan {
     Relayed(Box<RelayPlan>),
 }
 
+impl MediaPlan {
+    /// Whether it carries credentials of ours.
+    pub(super) fn speaks_our_ice(&self) -> bool {
+        matches!(self, Self::Relayed(relay) if matches!(relay.ice, IcePlan::Replace(_)))
+    }
+}
+
 /// An m-line that points at us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayPlan {

@@ -234,7 +234,6 @@ fn inherit_ice(ice: &mut IceDescription, session: &IceDescription) {
     ice.ufrag = ice.ufrag.take().or_else(|| session.ufrag.clone());
     ice.pwd = ice.pwd.take().or_else(|| session.pwd.clone());
     ice.lite |= session.lite;
-    ice.end_of_candidates |= session.end_of_candidates;
     if ice.options.is_empty() {
         ice.options.clone_from(&session.options);
     }

@@ -39,7 +39,8 @@ pub fn write(description: &SessionDescription, plan: &SessionPlan) -> Result<Str
     }
     let mut out = Text(String::with_capacity((1 + description.media.len()) * MEDIA_BYTES));
     let passing = plan.media.iter().map(Passing::of).fold(Passing::default(), Passing::or);
-    write_session(&mut out, description, plan, passing);
+    // As in 10.5, the first m-line decides for the session.
+    write_session(&mut out, description, plan, plan.media.first().map(Passing::of).unwrap_or_default());
     for (media, of) in description.media.iter().zip(&plan.media) {
         match of {
             MediaPlan::Untouched => write_untouched(&mut out, media),
@@ -129,8 +130,12 @@ fn our_address(plan: &MediaPlan) -> Option<IpAddr> {
     }
 }
 
+/// Not where ICE is spoken, by the party or by us; on a rejected line, by us anywhere.
 fn hold_passes(media: &MediaDescription, of: &MediaPlan, plan: &SessionPlan) -> bool {
-    let we_speak_ice = matches!(of, MediaPlan::Relayed(relay) if matches!(relay.ice, IcePlan::Replace(_)));
+    let we_speak_ice = match of {
+        MediaPlan::Rejected { .. } => plan.media.iter().any(MediaPlan::speaks_our_ice),
+        _ => of.speaks_our_ice(),
+    };
     !plan.hide_hold && !media.ice.is_offered() && !we_speak_ice
 }
 
