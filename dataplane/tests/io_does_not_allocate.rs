@@ -10,7 +10,7 @@ use crosspoint_dataplane::io::{self, ClaimedPort, IoConfig, Opened, Ports, Ports
 use crosspoint_dataplane::{BackendChoice, PortsChoice};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 thread_local! {
     /// `None` while nobody wants to know.
@@ -73,12 +73,16 @@ fn mmsg_does_not_allocate_after_start() {
     io_does_not_allocate(BackendChoice::Mmsg, PortsChoice::Sockets);
 }
 
-const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// A loopback address of this process's own: steering does not see what another process steers.
+fn local() -> IpAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    IpAddr::from([127, high | 0x80, middle, low | 1])
+}
 
 fn io_does_not_allocate(backend: BackendChoice, choice: PortsChoice) {
     let (ports, workers) =
-        Ports::open(&PortsConfig { addrs: vec![LOCAL], choice, workers: 1, ports_max: 8 }).expect("opens");
-    let addr = SocketAddr::new(LOCAL, 0);
+        Ports::open(&PortsConfig { addrs: vec![local()], choice, workers: 1, ports_max: 8 }).expect("opens");
+    let addr = SocketAddr::new(local(), 0);
     let config = IoConfig { addr, backend, legs_max: 1, huge_pages: false, ports: workers[0].clone() };
     let mut opened = io::open(&config).expect("opens");
     let waker = opened.io.waker();
@@ -103,14 +107,14 @@ fn io_does_not_allocate(backend: BackendChoice, choice: PortsChoice) {
 }
 
 fn claim(ports: &Ports) -> ClaimedPort {
-    (43_900..44_000).find_map(|port| ports.claim(0, SocketAddr::new(LOCAL, port), 0).ok()).expect("a free port")
+    (24_000..25_000).find_map(|port| ports.claim(0, SocketAddr::new(local(), port), 0).ok()).expect("a free port")
 }
 
 /// Receives, sends back, and sends one packet that fails.
 fn turn(Opened { io, batch, .. }: &mut Opened) {
     let until = Nanos::now().saturating_add_ns(100_000);
     io.harvest(batch, Some(until)).expect("harvests");
-    let nowhere = SocketAddr::new(LOCAL, 0);
+    let nowhere = SocketAddr::new(local(), 0);
     batch.push_new(nowhere.into()).expect("room");
     batch.packets_mut().iter_mut().for_each(|packet| packet.disposition = Disposition::Send);
     io.submit(batch);

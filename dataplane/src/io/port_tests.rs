@@ -12,7 +12,8 @@ use crate::config::PortsChoice;
 use crosspoint_contract::limits::PACKET_BYTES_MAX;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::os::fd::AsRawFd;
+use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
@@ -58,15 +59,46 @@ pub(super) fn config(choice: PortsChoice, workers: usize) -> PortsConfig {
     PortsConfig { addrs: LOCAL.to_vec(), choice, workers, ports_max: PORTS_MAX }
 }
 
-/// Runs the test, or says by name that this host does not let it.
+/// Runs the test in a network namespace of its own, or says by name that this host does not let it.
 pub(super) fn run(name: &str, backend: &str, ports: &str, test: fn(&mut Stand)) {
+    let backend_choice = backend.parse().expect("a backend");
     let choice = ports.parse().expect("a choice");
-    if let Some((ports, workers)) = open_ports(&format!("{backend}_{ports}::{name}"), &config(choice, 1)) {
-        let backend = backend.parse().expect("a backend");
-        let [worker] = workers.try_into().expect("one worker");
-        let opened = open_with(backend, &worker);
-        test(&mut Stand { ports, worker, opened, backend });
+    let name = format!("{backend}_{ports}::{name}");
+    in_own_namespace(move || {
+        if let Some((ports, workers)) = open_ports(&name, &config(choice, 1)) {
+            let [worker] = workers.try_into().expect("one worker");
+            let opened = open_with(backend_choice, &worker);
+            test(&mut Stand { ports, worker, opened, backend: backend_choice });
+        }
+    });
+}
+
+/// Steering does not see what other processes steer, so two runs of these tests at once would take each other's packets.
+/// Where there can be no namespace there is no steering either, and sockets are told apart by the kernel.
+pub(super) fn in_own_namespace(test: impl FnOnce() + Send + 'static) {
+    let body = || {
+        // SAFETY: the call takes no pointers and moves this thread only, and threads and processes that it starts.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
+            set_loopback(libc::SIOCSIFFLAGS, |request| request.ifru_flags = libc::IFF_UP as i16);
+        }
+        test();
+    };
+    if let Err(panic) = thread::spawn(body).join() {
+        resume_unwind(panic);
     }
+}
+
+/// Changes the loopback interface of this thread's namespace. No `ip`: a child would hold the ports of other tests for a
+/// moment.
+pub(super) fn set_loopback(what: libc::Ioctl, value: impl FnOnce(&mut libc::__c_anonymous_ifr_ifru)) {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("binds");
+    // SAFETY: ifreq is plain data for which zeroes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    value(&mut request.ifr_ifru);
+    // SAFETY: requests of this kind read an `ifreq`, which outlives the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw const request) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 pub(super) fn open_ports(name: &str, config: &PortsConfig) -> Option<(Ports, Vec<WorkerPorts>)> {
@@ -86,16 +118,10 @@ pub(super) fn open_with(backend: BackendChoice, ports: &WorkerPorts) -> Opened {
         .unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-/// A port that no other test of this process gets, and nobody else has bound.
+/// A port that nobody has, below those that the kernel gives to peers: one with this very port would talk to itself.
 pub(super) fn claim(ports: &Ports, worker: usize, ip: IpAddr, tos: u8) -> ClaimedPort {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let port = 43_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 1000;
-        match ports.claim(worker, SocketAddr::new(ip, port), tos) {
-            Err(PortRefused::Taken) => {}
-            result => return result.expect("free ports"),
-        }
-    }
+    let claims = (24_000..25_000).map(|port| ports.claim(worker, SocketAddr::new(ip, port), tos));
+    claims.filter(|claim| !matches!(claim, Err(PortRefused::Taken))).next().expect("free ports").expect("claimed")
 }
 
 impl Stand {
@@ -239,18 +265,17 @@ fn oversize_datagram_is_marked_truncated(stand: &mut Stand) {
 
 fn closed_port_is_silent_and_its_id_comes_back_without_its_packets(stand: &mut Stand) {
     let (claimed, id) = stand.claim_and_open(LOCAL[0]);
-    let old = peer_of(&claimed);
+    let (old, next) = (peer_of(&claimed), claim(&stand.ports, 0, LOCAL[0], 0));
     stand.settle();
     // Waiting in the kernel when the port is closed: it must not come out under an id that may be somebody else's by then.
     old.send(b"too late").expect("sends");
     stand.opened.io.close_port(id);
     drop(claimed);
     stand.settle();
-    let (claimed, again) = stand.claim_and_open(LOCAL[0]);
-    assert_eq!(again, id, "ids are dense");
+    assert_eq!(stand.opened.io.open_port(&next.spec()), Ok(id), "ids are dense");
     // Refused, or lost.
     let _ = old.send(b"later still");
-    let new = peer_of(&claimed);
+    let new = peer_of(&next);
     new.send(b"new").expect("sends");
     stand.harvest(1);
     assert_eq!(stand.opened.batch.bytes(0), b"new");
@@ -368,8 +393,9 @@ fn worker_that_begins_anew_receives_on_new_ports(stand: &mut Stand) {
     let late = peer_of(&lost);
     stand.opened = open_with(stand.backend, &stand.worker);
     let _ = late.send(b"to a leg that was lost");
-    drop(lost);
+    // Before the lost one is released: a port rests before somebody else gets it.
     let (claimed, id) = stand.claim_and_open(LOCAL[0]);
+    drop(lost);
     let peer = peer_of(&claimed);
     peer.send(b"anew").expect("sends");
     stand.harvest(1);

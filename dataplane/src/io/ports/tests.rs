@@ -4,15 +4,17 @@ use super::*;
 use crate::batch::Disposition;
 use crate::config::BackendChoice;
 use crate::io::port_tests::{
-    LOCAL, Stand, claim, config, datagrams_arrive_with_the_id_of_their_port_and_answers_come_from_it, open_ports,
-    open_with, peer_of, run,
+    LOCAL, Stand, claim, config, in_own_namespace, open_ports, open_with, peer_of, run, set_loopback,
 };
 use crate::io::tests::{forbid_to_this_thread, harvest_some, mark_all, peer, submit_and_settle};
-use std::io::Write;
 use std::thread;
 
 #[test]
 fn each_worker_gets_the_packets_of_its_own_ports() {
+    in_own_namespace(steer_to_three_workers);
+}
+
+fn steer_to_three_workers() {
     let name = "each_worker_gets_the_packets_of_its_own_ports";
     let Some((ports, workers)) = open_ports(name, &config(PortsChoice::Steered, 3)) else { return };
     let mut all: Vec<_> = workers.iter().map(|worker| open_with(BackendChoice::Auto, worker)).collect();
@@ -36,6 +38,10 @@ fn descriptors() -> usize {
 
 #[test]
 fn ten_thousand_steered_ports_open_without_a_descriptor_and_receive() {
+    in_own_namespace(open_ten_thousand);
+}
+
+fn open_ten_thousand() {
     const PORTS: u16 = 10_000;
     let ip = IpAddr::from([127, 43, 0, 1]);
     let config = PortsConfig { addrs: vec![ip], choice: PortsChoice::Steered, workers: 1, ports_max: PORTS.into() };
@@ -44,14 +50,12 @@ fn ten_thousand_steered_ports_open_without_a_descriptor_and_receive() {
     let mut opened = open_with(BackendChoice::Auto, &workers[0]);
     let mut open = Vec::with_capacity(PORTS.into());
     for port in 20_000..20_000 + PORTS {
-        // One that another process has bound to any address is not ours to take.
-        if let Ok(claimed) = ports.claim(0, SocketAddr::new(ip, port), 0) {
-            let id = opened.io.open_port(&claimed.spec()).expect("room");
-            open.push((claimed, id));
-        }
+        let claimed = ports.claim(0, SocketAddr::new(ip, port), 0).expect("free");
+        let id = opened.io.open_port(&claimed.spec()).expect("room");
+        open.push((claimed, id));
     }
     // Other tests of this process open descriptors meanwhile, though not as many.
-    assert!(open.len() > 9_900 && descriptors() < 5_000, "{} ports, {} descriptors", open.len(), descriptors());
+    assert!(descriptors() < 5_000, "{} descriptors", descriptors());
     let peer = peer("127.0.0.1:0");
     for (claimed, id) in open.iter().step_by(97) {
         peer.send_to(b"x", claimed.addr()).expect("sends");
@@ -70,6 +74,10 @@ fn ten_thousand_steered_ports_open_without_a_descriptor_and_receive() {
 
 #[test]
 fn steering_ends_with_the_ports() {
+    in_own_namespace(steer_and_end);
+}
+
+fn steer_and_end() {
     let Some((ports, workers)) = open_ports("steering_ends_with_the_ports", &config(PortsChoice::Steered, 1)) else {
         return;
     };
@@ -87,26 +95,15 @@ fn steering_ends_with_the_ports() {
 }
 
 #[test]
-fn namespace_of_its_own_is_steered_by_itself() {
-    let body = || {
-        // SAFETY: the call takes no pointers and moves this thread only.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-            let _ = writeln!(std::io::stderr(), "skipped: namespace_of_its_own_is_steered_by_itself: unshare refused");
-            return;
-        }
-        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up", "mtu", "1400"]).status();
-        assert!(up.expect("iproute2 is there").success());
-        for backend in ["uring", "mmsg"] {
-            let name = "namespace_of_its_own_is_steered_by_itself";
-            run(name, backend, "steered", datagrams_arrive_with_the_id_of_their_port_and_answers_come_from_it);
-            run(name, backend, "steered", what_does_not_fit_the_interface_is_refused);
-        }
-    };
-    thread::spawn(body).join().expect("the thread ends well");
+fn what_does_not_fit_the_interface_is_refused() {
+    for backend in ["uring", "mmsg"] {
+        run("what_does_not_fit_the_interface_is_refused", backend, "steered", send_more_than_fits);
+    }
 }
 
-/// Ours has room for 1,400 bytes. A socket would send fragments.
-fn what_does_not_fit_the_interface_is_refused(stand: &mut Stand) {
+/// A socket would send fragments.
+fn send_more_than_fits(stand: &mut Stand) {
+    set_loopback(libc::SIOCSIFMTU, |request| request.ifru_mtu = 1400);
     for (ip, headers) in [(LOCAL[0], 28), (LOCAL[1], 48)] {
         let failed = stand.opened.io.counters().send_failed;
         let (claimed, id) = stand.claim_and_open(ip);
@@ -155,6 +152,10 @@ fn foreign_address_is_a_fault_under_any_choice() {
 
 #[test]
 fn socket_beyond_the_limit_is_refused_until_another_closes() {
+    in_own_namespace(claim_more_than_two);
+}
+
+fn claim_more_than_two() {
     let ports = Ports::new(Book::sockets(2), &LOCAL, false, "a test".into());
     let [first, _second] = LOCAL.map(|ip| claim(&ports, 0, ip, 0));
     let addr = first.addr();
@@ -166,6 +167,10 @@ fn socket_beyond_the_limit_is_refused_until_another_closes() {
 
 #[test]
 fn port_that_was_bound_before_is_left_alone_until_it_is_free() {
+    in_own_namespace(claim_what_is_bound);
+}
+
+fn claim_what_is_bound() {
     let name = "port_that_was_bound_before_is_left_alone_until_it_is_free";
     let Some((ports, _workers)) = open_ports(name, &config(PortsChoice::Steered, 1)) else { return };
     let holders = [peer("0.0.0.0:0"), peer("127.0.0.1:0")];
