@@ -36,6 +36,8 @@ mod random;
 mod registry;
 pub mod reports;
 pub mod rtcp;
+#[cfg(test)]
+mod rtp_tests;
 mod signals;
 pub mod stages;
 pub mod stun_door;

@@ -28,7 +28,7 @@ pub enum Command {
     /// Answer: [`Done::Ok`].
     SetRtpRemote { leg: LegId, remote: RtpRemote },
     /// What the peer of `source` sends, all `sinks` send to theirs; replaces the earlier sinks, and none is nowhere. All
-    /// are [`crate::Relaying::Translator`] legs of one call. RTCP about a stream crosses the other way too.
+    /// are [`crate::Relaying::Translator`] legs of one call. Its RTCP goes the same way, held or not.
     /// Answer: [`Done::Ok`].
     Forward { source: LegId, sinks: Vec<LegId> },
     /// Sets what becomes of packets that a translating leg's peer sends; replaces the earlier filter.

@@ -79,8 +79,9 @@ pub enum Security {
         /// Ours: seals what we send.
         send: SdesKey,
     },
-    /// RFC 5764. With ICE the handshake is accepted from a validated pair only, without ICE from the signaled or learnt
-    /// address only.
+    /// RFC 5764. With ICE the handshake is accepted from a validated pair only, without ICE from the signaled address only.
+    /// A repetition with equal fingerprint and role keeps the association, another begins anew; a handshake that fails may
+    /// be tried again, and ends no leg. Its keys are for the port of RTP: RTCP on another one is neither sent nor heard.
     Dtls { fingerprint: CertificateDigest, our_role: DtlsRole },
 }
 
@@ -152,7 +153,8 @@ pub struct FlowFilter {
     pub media_blocked: bool,
     /// Telephone events do not pass.
     pub digits_blocked: bool,
-    /// Audio passes as silence of the same codec, where one exists for it (G.711, G.722).
+    /// Audio passes as silence of the same codec, where one exists for it (G.711, G.722); of other codecs nothing passes.
+    /// Telephone events do.
     pub silenced: bool,
 }
 

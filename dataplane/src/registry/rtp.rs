@@ -15,8 +15,8 @@ use crate::queues::{LobbyOrder, WorkerOrder};
 use crate::suites::{wire_hash, wire_suite};
 use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, SINKS_PER_LEG_MAX};
 use crosspoint_contract::{
-    CallKey, CommandId, FlowFilter, IceCredentials, LegId, LocalDescription, PerMedium, Refused, Relaying, RtpRemote,
-    RtpRequest, SdesKey, Security, WorkerId,
+    CallKey, CommandId, FlowFilter, IceCredentials, LegId, LegState, LocalDescription, PerMedium, Refused, Relaying,
+    RtpRemote, RtpRequest, SdesKey, Security, WorkerId,
 };
 use crosspoint_wire::Nanos;
 use crosspoint_wire::ice_lite::IceLite;
@@ -245,6 +245,10 @@ impl LegRecord {
         remote.our_ice = remote.our_ice.or(before);
         if let Some(ours) = &remote.our_ice {
             self.local.ice = ours.clone();
+        }
+        // Of what needs no handshake the worker says nothing.
+        if self.state == LegState::Opening && !matches!(remote.security, Security::Dtls { .. }) {
+            self.state = LegState::Connected;
         }
         rtp.told.remote = Some(remote);
     }

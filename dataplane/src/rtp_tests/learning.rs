@@ -1,0 +1,169 @@
+//! Addresses: what is learnt, when, and what a stranger cannot do. The rules themselves are tested at `leg::latch`.
+
+use super::party::Party;
+use super::*;
+use crosspoint_contract::IceCredentials;
+
+const BEHIND_NAT: &str = "198.51.100.1:61234";
+const STRANGER: &str = "203.0.113.66:6666";
+
+#[test]
+fn peer_behind_nat_is_answered_where_it_sends_from_for_rtp_and_rtcp_apart() {
+    let mut stand = Stand::new();
+    let (mut alice, mut bob) = (Party::alice(), Party::bob());
+    stand.call(&alice, &bob);
+    stand.speak_from(&mut alice, addr(BEHIND_NAT));
+    assert_eq!(stand.events.pop_front(), Some(Event::LegMoved { leg: alice.leg, remote_addr: addr(BEHIND_NAT) }));
+    let said = stand.speak(&mut bob);
+    assert_eq!(stand.sent_to(addr(BEHIND_NAT)), [(alice.request.rtp, said)]);
+
+    let report = relaying::receiver_report(1, 2);
+    stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+    assert_eq!(stand.sent_to(alice.rtcp_addr()).len(), 1, "nothing was learnt about RTCP");
+    stand.arrive(alice.our_rtcp(), addr("198.51.100.1:61999"), &report);
+    stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+    assert_eq!(stand.sent_to(addr("198.51.100.1:61999")), [(alice.our_rtcp(), report)]);
+}
+
+#[test]
+fn spray_from_a_third_address_never_moves_a_call_after_the_window_and_is_not_heard_by_a_strict_one() {
+    for (strict_source, heard) in [(false, 1), (true, 0)] {
+        let mut stand = Stand::new();
+        let (mut alice, mut bob) = (Party::alice(), Party::bob());
+        alice.remote.learning.strict_source = strict_source;
+        alice.request.silent_ms = 2000;
+        stand.call(&alice, &bob);
+        stand.speak(&mut alice);
+        stand.pass(Nanos::from_secs(5));
+        stand.heard_by(&mut bob);
+        stand.speak_from(&mut alice, addr(STRANGER));
+        assert_eq!(stand.heard_by(&mut bob).len(), heard, "strict: {strict_source}");
+        assert_eq!(stand.dropped(DropReason::SourceNotLearned), 1 - heard as u64);
+        stand.speak(&mut bob);
+        assert!(stand.sent_to(addr(STRANGER)).is_empty());
+        assert_eq!(stand.heard_by(&mut alice).len(), 1);
+        stand.events.clear();
+        for _ in 0..150 {
+            stand.speak_from(&mut alice, addr(STRANGER));
+            stand.pass(STEP);
+        }
+        let is_silent = |event: &Event| matches!(event, Event::LegSilent { .. });
+        assert!(!stand.events.iter().any(|event| matches!(event, Event::LegHeard { .. } | Event::LegMoved { .. })));
+        assert!(stand.events.iter().all(is_silent), "a stranger is no sign of life");
+    }
+}
+
+#[test]
+fn nothing_is_heard_before_the_peer_is_described() {
+    let mut stand = Stand::new();
+    let (mut alice, bob) = (Party::alice(), Party::bob());
+    stand.open(1, alice.request.clone()).expect("opens");
+    stand.admit(&bob);
+    stand.forward(&alice, &[&bob]);
+    stand.speak(&mut alice);
+    assert_eq!(stand.dropped(DropReason::SourceNotLearned), 1);
+    assert!(stand.sent_to(bob.addr).is_empty());
+}
+
+#[test]
+fn port_of_an_ended_call_is_deaf_and_its_next_call_prefers_the_peer_that_was_signaled() {
+    let mut stand = Stand::new();
+    let (mut old, mut bob) = (Party::alice(), Party::bob());
+    stand.call(&old, &bob);
+    stand.speak(&mut old);
+    stand.done(Command::CloseLeg { leg: old.leg });
+    stand.heard_by(&mut bob);
+    stand.speak(&mut old);
+    assert!(stand.heard_by(&mut bob).is_empty());
+    assert_eq!(stand.dropped(DropReason::PortUnknown), 1);
+
+    let mut new = Party::alice().with(|party| {
+        (party.leg, party.addr) = (LegId(3), addr("192.0.2.200:4000"));
+        party.remote = remote(party.addr);
+        party.remote.learning = Learning { strict_source: true, ..learning(LearnFrom::BestMatch) };
+    });
+    stand.admit(&new);
+    stand.forward(&new, &[&bob]);
+    stand.forward(&bob, &[&new]);
+    for _ in 0..10 {
+        stand.speak_from(&mut new, old.addr);
+        stand.speak(&mut new);
+        stand.pass(Nanos::from_millis(500));
+    }
+    stand.speak(&mut bob);
+    assert!(stand.sent_to(old.addr).is_empty());
+    assert_eq!(stand.heard_by(&mut new).len(), 1);
+    stand.heard_by(&mut bob);
+    stand.speak_from(&mut new, old.addr);
+    assert!(stand.heard_by(&mut bob).is_empty());
+}
+
+#[test]
+fn port_of_our_own_is_never_learnt_so_that_nothing_goes_in_circles() {
+    let mut stand = Stand::new();
+    let (mut alice, bob) = (Party::alice(), Party::bob());
+    stand.call(&alice, &bob);
+    stand.speak_from(&mut alice, bob.request.rtp);
+    assert_eq!(stand.dropped(DropReason::OwnAddress), 1);
+    assert!(stand.sent_to(bob.addr).is_empty());
+}
+
+#[test]
+fn plain_leg_with_ice_follows_validated_pairs_only_on_both_components() {
+    let ours = IceCredentials { ufrag: "bridge01".into(), pwd: "a-password-of-the-bridge".into() };
+    let mut stand = Stand::new();
+    let (mut alice, mut bob) = (Party::alice(), Party::bob());
+    alice.request.ice = Some(ours.clone());
+    alice.remote.ice = Some(IceCredentials { ufrag: "peer".into(), pwd: "a-password-of-the-peer-01".into() });
+    stand.call(&alice, &bob);
+    stand.speak(&mut alice);
+    stand.speak(&mut bob);
+    assert!(stand.heard_by(&mut bob).is_empty() && stand.heard_by(&mut alice).is_empty(), "no pair is validated");
+    let (rtp, rtcp) = (addr("198.51.100.1:7000"), addr("198.51.100.1:7005"));
+    assert!(stand.check(Some(alice.request.rtp), rtp, &ours));
+    assert!(stand.check(Some(alice.our_rtcp()), rtcp, &ours));
+    stand.speak_from(&mut alice, rtp);
+    assert_eq!(stand.heard_by(&mut bob).len(), 1);
+    stand.speak(&mut bob);
+    let report = relaying::receiver_report(1, 2);
+    stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+    assert_eq!((stand.sent_to(rtp).len(), stand.sent_to(rtcp).len()), (1, 1));
+
+    stand.pass(Nanos::from_secs(31));
+    stand.speak(&mut bob);
+    assert!(stand.sent_to(rtp).is_empty(), "consent has expired");
+    assert!(stand.check(Some(alice.request.rtp), rtp, &ours));
+    stand.speak(&mut bob);
+    assert_eq!(stand.sent_to(rtp).len(), 1, "and was given again");
+}
+
+#[test]
+fn checks_to_a_leg_without_ice_are_not_answered() {
+    let mut stand = Stand::new();
+    let alice = Party::alice();
+    stand.admit(&alice);
+    let ours = IceCredentials { ufrag: "bridge01".into(), pwd: "a-password-of-the-bridge".into() };
+    assert!(!stand.check(Some(alice.request.rtp), alice.addr, &ours));
+    assert_eq!(stand.dropped(DropReason::StunUnexpected), 1);
+}
+
+#[test]
+fn restart_of_ice_takes_new_credentials_and_keeps_the_pair_until_they_are_used() {
+    let credentials =
+        |n: u8| IceCredentials { ufrag: format!("bridge{n:02}"), pwd: format!("a-password-of-number-{n:03}") };
+    let mut stand = Stand::new();
+    let (mut alice, mut bob) = (Party::alice().muxed(), Party::bob());
+    alice.request.ice = Some(credentials(1));
+    alice.remote.ice = Some(IceCredentials { ufrag: "peer".into(), pwd: "a-password-of-the-peer-01".into() });
+    stand.call(&alice, &bob);
+    assert!(stand.check(Some(alice.request.rtp), alice.addr, &credentials(1)));
+    alice.remote.our_ice = Some(credentials(2));
+    stand.describe(&alice);
+    stand.speak(&mut bob);
+    assert_eq!(stand.heard_by(&mut alice).len(), 1, "the pair in use stays in use");
+    alice.addr = addr("198.51.100.1:8000");
+    assert!(stand.check(Some(alice.request.rtp), alice.addr, &credentials(2)));
+    stand.speak(&mut bob);
+    assert_eq!(stand.heard_by(&mut alice).len(), 1);
+    assert!(!stand.check(Some(alice.request.rtp), alice.addr, &credentials(1)));
+}
