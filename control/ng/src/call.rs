@@ -20,7 +20,7 @@ use crosspoint_contract::limits::SINKS_PER_LEG_MAX;
 use crosspoint_contract::{
     CallKey, Command, FlowFilter, IceCredentials, LegId, Relaying, RtpRequest, TransportRequest,
 };
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Legs that a call may open in its life; each re-offer that needs another port takes one.
 const LEG_BITS: u32 = 12;
@@ -44,6 +44,9 @@ pub struct Call {
     legs_opened: u64,
 }
 
+/// Legs of earlier descriptions that a line keeps: forks that answer in turn, and a re-offer under way.
+const EARLIER_LEGS_MAX: usize = 4;
+
 /// What a call needs of the core to act.
 pub struct Kit<'a> {
     pub settings: &'a Settings,
@@ -57,6 +60,10 @@ pub struct Kit<'a> {
 pub struct Wanted {
     pub interface: Option<usize>,
     pub is_ipv6: bool,
+    /// Where the other party is, if it has said so: ports are given for that place.
+    pub other: Option<SocketAddr>,
+    /// Ports stay wherever the other party goes (`port-latching`).
+    pub stays: bool,
     pub has_rtcp: bool,
     pub ice: Option<IceCredentials>,
 }
@@ -120,7 +127,7 @@ impl Call {
 
     pub fn local_mut(&mut self, leg: LegId) -> Option<&mut Local> {
         let medias = self.parties.iter_mut().flat_map(|party| &mut party.media);
-        medias.filter_map(|media| media.local.as_mut()).find(|local| local.leg == leg)
+        medias.flat_map(Media::legs_mut).find(|local| local.leg == leg)
     }
 
     /// Ports and a leg for an m-line as `wanted`; those it has stay, if they are like that. `None`: ran out of ports.
@@ -138,19 +145,20 @@ impl Call {
             None => kit.settings.interface(None),
         }?;
         let address = interface.address(wanted.is_ipv6)?;
-        let media = &self.parties[party].media[index];
-        if media.local.as_ref().is_some_and(|local| fits(local, wanted, address.local)) {
+        let media = &mut self.parties[party].media[index];
+        if keep(media, wanted, address.local) || bring_back(media, wanted, address.local) {
             return Some(());
         }
         let rtp = kit.ports.take(address.local, turn.now.monotonic_ms)?;
         let tos = media.treatment.tos;
-        self.close(party, index, kit, turn);
+        self.put_aside(party, index, address.local, kit, turn);
         let local = Local {
             leg: self.next_leg()?,
             address: address.local,
             advertised: address.advertised,
             rtp,
             rtcp: wanted.has_rtcp.then_some(rtp + 1),
+            other: wanted.other,
             ice: wanted.ice.clone(),
             tos,
             sinks: Vec::new(),
@@ -165,6 +173,19 @@ impl Call {
         self.order_open(&local, kit, turn);
         self.parties[party].media[index].local = Some(local);
         Some(())
+    }
+
+    /// The leg that served a line goes on for those that have not heard yet; one that cannot, closes.
+    fn put_aside(&mut self, party: PartyId, index: usize, address: IpAddr, kit: &mut Kit, turn: &mut Turn) {
+        let media = &mut self.parties[party].media[index];
+        let Some(local) = media.local.take() else { return };
+        if local.address != address || media.is_bound_to_leg() {
+            return close_leg(&local, Purpose::Nothing, kit, turn);
+        }
+        media.earlier.push(local);
+        if media.earlier.len() > EARLIER_LEGS_MAX {
+            close_leg(&media.earlier.remove(0), Purpose::Nothing, kit, turn);
+        }
     }
 
     fn next_leg(&mut self) -> Option<LegId> {
@@ -202,7 +223,8 @@ impl Call {
 
     /// Ends the leg of an m-line and lets its ports rest.
     pub fn close(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
-        if let Some(local) = self.parties[party].media[index].local.take() {
+        let media = &mut self.parties[party].media[index];
+        for local in media.local.take().into_iter().chain(std::mem::take(&mut media.earlier)) {
             close_leg(&local, Purpose::Nothing, kit, turn);
         }
     }
@@ -236,14 +258,16 @@ impl Call {
             .collect();
         let filter = either(self.parties[party].filter, self.filter, self.drops_traffic);
         let purpose = Purpose::Change { call: self.key };
-        let Some(local) = &mut self.parties[party].media[index].local else { return };
-        if local.sinks != sinks {
-            local.sinks.clone_from(&sinks);
-            kit.orders.give(Command::Forward { source: local.leg, sinks }, purpose, turn);
-        }
-        if local.filter != filter {
-            local.filter = filter;
-            kit.orders.give(Command::Filter { leg: local.leg, filter }, purpose, turn);
+        for local in self.parties[party].media[index].legs_mut() {
+            if local.sinks != sinks {
+                local.sinks.clone_from(&sinks);
+                let command = Command::Forward { source: local.leg, sinks: sinks.clone() };
+                kit.orders.give(command, purpose, turn);
+            }
+            if local.filter != filter {
+                local.filter = filter;
+                kit.orders.give(Command::Filter { leg: local.leg, filter }, purpose, turn);
+            }
         }
     }
 
@@ -253,6 +277,11 @@ impl Call {
 
     /// Says everything anew: to another dataplane, or to one that was too busy before.
     pub fn repeat(&mut self, kit: &mut Kit, turn: &mut Turn) {
+        for media in self.parties.iter_mut().flat_map(|party| &mut party.media) {
+            for local in std::mem::take(&mut media.earlier) {
+                close_leg(&local, Purpose::Nothing, kit, turn);
+            }
+        }
         for local in self.legs() {
             self.order_open(local, kit, turn);
         }
@@ -305,8 +334,31 @@ fn either(of_party: FlowFilter, of_call: FlowFilter, drops_traffic: bool) -> Flo
     }
 }
 
+/// The leg that a line has can go on.
+fn keep(media: &mut Media, wanted: &Wanted, address: IpAddr) -> bool {
+    let may_move = !wanted.stays && !media.is_bound_to_leg();
+    let Some(local) = media.local.as_mut().filter(|local| fits(local, wanted, address)) else { return false };
+    match (local.other, wanted.other) {
+        (Some(before), Some(now)) if before != now => !may_move,
+        (None, now) => {
+            local.other = now;
+            true
+        }
+        _ => true,
+    }
+}
+
+/// An earlier leg was given for the place where the other party is now.
+fn bring_back(media: &mut Media, wanted: &Wanted, address: IpAddr) -> bool {
+    let meant = |local: &Local| local.other == wanted.other && fits(local, wanted, address);
+    let Some(position) = media.earlier.iter().position(meant) else { return false };
+    let back = media.earlier.remove(position);
+    media.earlier.extend(media.local.replace(back));
+    true
+}
+
 /// Whether a leg can go on as it is.
-fn fits(local: &Local, wanted: &Wanted, address: std::net::IpAddr) -> bool {
+fn fits(local: &Local, wanted: &Wanted, address: IpAddr) -> bool {
     local.address == address && local.rtcp.is_some() >= wanted.has_rtcp
 }
 

@@ -36,16 +36,18 @@ pub fn offer(
     turn: &mut Turn,
 ) -> Result<(), NgError> {
     prepare(call, [dialogue.from, dialogue.to], description, options, kit);
-    call.parties[dialogue.to].was_offered = true;
+    // The roles of ICE are those of the first offer.
+    call.parties[dialogue.to].was_offered |= !call.parties[dialogue.from].was_offered;
     for (index, line) in description.media.iter().enumerate() {
+        note_ice_restart(&mut call.parties[dialogue.from].media[index], line);
+        hear(call, dialogue.from, index, line, options);
+        call.parties[dialogue.to].media[index].direction = mirrored(call.parties[dialogue.from].media[index].direction);
         if !is_relayed(line) {
             close_line(call, dialogue, index, kit, turn);
             continue;
         }
-        hear(call, dialogue.from, index, line, options);
         consider_offer(&mut call.parties[dialogue.from].media[index], line, options, kit);
-        let sender = &call.parties[dialogue.from].media[index];
-        let wish = Wish::read(sender.rtcp_mux.verdict, line, options);
+        let wish = Wish::read(line, options);
         decide(&mut call.parties[dialogue.to].media[index], &wish, options, kit);
         open_both(call, dialogue, index, line, options, kit, turn)?;
     }
@@ -63,12 +65,15 @@ pub fn answer(
 ) -> Result<(), NgError> {
     prepare(call, [dialogue.from, dialogue.to], description, options, kit);
     call.answered = true;
+    // An answer may name a party that no offer went to.
+    call.parties[dialogue.from].was_offered |= !call.parties[dialogue.to].was_offered;
     for (index, line) in description.media.iter().enumerate() {
+        hear(call, dialogue.from, index, line, options);
+        call.parties[dialogue.to].media[index].direction = mirrored(call.parties[dialogue.from].media[index].direction);
         if !is_relayed(line) {
             close_line(call, dialogue, index, kit, turn);
             continue;
         }
-        hear(call, dialogue.from, index, line, options);
         settle_answerer(&mut call.parties[dialogue.from].media[index], line);
         let answerer = &call.parties[dialogue.from].media[index];
         let (suite, mux) = (answerer.keying.sdes.as_ref().map(|pair| pair.suite), answerer.rtcp_mux.agreed);
@@ -169,6 +174,11 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
     });
 }
 
+/// What one sends, the other receives.
+fn mirrored(direction: Direction) -> Direction {
+    Direction::new(direction.receives(), direction.sends())
+}
+
 /// What tells formats apart. Parameters pass from line to line and need no place here.
 fn without_parameters(codec: &Codec) -> Codec {
     let (payload_type, clock_rate_hz, channels) = (codec.payload_type, codec.clock_rate_hz, codec.channels);
@@ -181,13 +191,19 @@ fn addresses(line: &MediaDescription, options: &Options) -> (SocketAddr, SocketA
     let override_by = options.received_from.filter(|_| options.trust_address == Some(false));
     let address = override_by.filter(|_| !said.is_unspecified()).unwrap_or(said);
     let rtp = SocketAddr::new(address, line.port);
-    let rtcp_port = match line.rtcp_mux {
-        true => line.port,
-        // RFC 3605 §2.1; without the attribute, the next port (RFC 3550 §11).
-        false => line.rtcp_port.unwrap_or(line.port.wrapping_add(1)),
-    };
+    // RFC 3605 §2.1; without the attribute, the next port (RFC 3550 §11), also if multiplexing is not agreed on.
+    let rtcp_port = line.rtcp_port.unwrap_or(line.port.wrapping_add(1));
     let rtcp_address = line.rtcp_address.filter(|_| override_by.is_none()).unwrap_or(address);
     (rtp, SocketAddr::new(rtcp_address, rtcp_port))
+}
+
+/// RFC 8839 §4.4.1.1.1: other credentials in an offer are a restart of ICE, and the answer has others too.
+fn note_ice_restart(media: &mut Media, line: &MediaDescription) {
+    let before = media.heard.as_ref().and_then(|heard| heard.ice.as_ref());
+    let is_same = |ice: &IceCredentials| line.ice.ufrag.as_ref() == Some(&ice.ufrag);
+    if before.is_some_and(|ice| line.ice.is_offered() && !is_same(ice)) {
+        media.ice = None;
+    }
 }
 
 /// What of an offer is settled before anybody answers.
@@ -230,7 +246,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn read(senders: MuxVerdict, line: &MediaDescription, options: &Options) -> Wish {
+    fn read(line: &MediaDescription, options: &Options) -> Wish {
         let ice = match options.ice {
             Ice::Default => line.ice.is_offered(),
             Ice::Remove => false,
@@ -238,7 +254,7 @@ impl Wish {
             Ice::Force | Ice::ForceRelay | Ice::Optional => true,
         };
         let mux = options.rtcp_mux;
-        let passed = senders == MuxVerdict::AsOther;
+        let passed = line.rtcp_mux && !mux.demux;
         Wish {
             protocol: options.transport.map_or_else(|| line.protocol.clone(), |t| Protocol::parse(t.name())),
             ice,
@@ -283,8 +299,26 @@ fn open_both(
 ) -> Result<(), NgError> {
     let senders_family = line.connection.is_some_and(|connection| connection.address.is_ipv6());
     let asked_for = options.address_family.map(|family| family == Family::Ip6);
-    open(call, dialogue.to, index, asked_for, senders_family, kit, turn)?;
-    open(call, dialogue.from, index, None, senders_family, kit, turn)
+    let stays = options.port_latching == Some(true);
+    let mut side = |party: PartyId, other: PartyId, asked_for: Option<bool>| {
+        let other = call.parties[other].media[index].heard.as_ref().map(|heard| heard.rtp);
+        // Nobody is at 0.0.0.0: a party on hold has not moved.
+        let other = other.filter(|address| !address.ip().is_unspecified());
+        let place = Place { asked_for, fallback: senders_family, other, stays };
+        open(call, party, index, place, kit, turn)
+    };
+    side(dialogue.to, dialogue.from, asked_for)?;
+    side(dialogue.from, dialogue.to, None)
+}
+
+/// Where a line's ports are to be.
+struct Place {
+    /// The family that the request names.
+    asked_for: Option<bool>,
+    /// That of whoever calls.
+    fallback: bool,
+    other: Option<SocketAddr>,
+    stays: bool,
 }
 
 /// A party that has said where it is, is there; the family of another is asked for, or that of whoever calls it.
@@ -292,8 +326,7 @@ fn open(
     call: &mut Call,
     party: PartyId,
     index: usize,
-    asked_for: Option<bool>,
-    fallback: bool,
+    place: Place,
     kit: &mut Kit,
     turn: &mut Turn,
 ) -> Result<(), NgError> {
@@ -302,7 +335,9 @@ fn open(
     let used = || media.local.as_ref().map(|local| local.address.is_ipv6());
     let wanted = Wanted {
         interface: call.parties[party].interface,
-        is_ipv6: asked_for.or(said).or_else(used).unwrap_or(fallback),
+        is_ipv6: place.asked_for.or(said).or_else(used).unwrap_or(place.fallback),
+        other: place.other,
+        stays: place.stays,
         has_rtcp: !media.rtcp_mux.required && !media.rtcp_mux.agreed,
         ice: media.ice.clone(),
     };

@@ -68,6 +68,8 @@ pub struct Media {
     pub protocol: Protocol,
     pub heard: Option<Heard>,
     pub local: Option<Local>,
+    /// Legs of earlier descriptions, newest last: the party may not have heard yet that others serve it now.
+    pub earlier: Vec<Local>,
     pub keying: Keying,
     pub rtcp_mux: Mux,
     /// Ours for it, where ICE is spoken with it.
@@ -160,6 +162,8 @@ pub struct Local {
     pub advertised: IpAddr,
     pub rtp: u16,
     pub rtcp: Option<u16>,
+    /// Where the other party was when these ports were given: unless told to stay (`port-latching`), ports change when that does.
+    pub other: Option<SocketAddr>,
     /// The credentials that the leg was opened with.
     pub ice: Option<IceCredentials>,
     pub tos: u8,
@@ -200,7 +204,7 @@ impl Party {
     }
 
     pub fn legs(&self) -> impl Iterator<Item = &Local> {
-        self.media.iter().filter_map(|media| media.local.as_ref())
+        self.media.iter().flat_map(Media::legs)
     }
 }
 
@@ -212,6 +216,7 @@ impl Media {
             protocol,
             heard: None,
             local: None,
+            earlier: Vec::new(),
             keying: Keying::default(),
             rtcp_mux: Mux::default(),
             ice: None,
@@ -220,6 +225,22 @@ impl Media {
             mid: None,
             was_rejected: false,
         }
+    }
+}
+
+impl Media {
+    /// Its leg, and those of earlier descriptions.
+    pub fn legs(&self) -> impl Iterator<Item = &Local> {
+        self.local.iter().chain(&self.earlier)
+    }
+
+    pub fn legs_mut(&mut self) -> impl Iterator<Item = &mut Local> {
+        self.local.iter_mut().chain(&mut self.earlier)
+    }
+
+    /// Keys, or a path that was checked, belong to its leg: it cannot move to other ports without losing them.
+    pub fn is_bound_to_leg(&self) -> bool {
+        self.keying.sdes.is_some() || self.keying.dtls.is_some() || self.ice.is_some()
     }
 }
 

@@ -114,7 +114,7 @@ fn media(
             _ if options.inactive => Some(Direction::Inactive),
             Kind::Publication => Some(Direction::ReceiveOnly),
             Kind::Subscription => Some(Direction::SendOnly),
-            Kind::Offer | Kind::Answer => line.direction,
+            Kind::Offer | Kind::Answer => Some(line.direction_wanted()),
         },
         crypto: crypto(media, options, kind),
         crypto_padded: options.sdes.pad,

@@ -94,7 +94,7 @@ pub struct KeyPair {
     pub theirs: SdesKey,
 }
 
-/// The lines of an offer to a party: the one in use first, then the sender's under the sender's tags, then the rest.
+/// The lines of an offer to a party: the sender's under the sender's tags, or else the one in use, then the rest.
 ///
 /// `kept` are those of the last offer to it: an unchanged suite keeps its key, so that a repeated offer changes nothing.
 pub fn offer(
@@ -105,22 +105,21 @@ pub fn offer(
     draw: &mut Draw,
 ) -> Vec<OurLine> {
     let mut lines: Vec<OurLine> = Vec::with_capacity(Suite::OURS.len());
-    if let Some(pair) = in_use {
-        lines.push(OurLine { tag: pair.tag, suite: pair.suite, key: pair.ours.clone() });
-    }
     let mut add = |lines: &mut Vec<OurLine>, tag: u32, suite: Suite| {
         if lines.iter().any(|line| line.suite == suite || line.tag == tag) || !allowed(suite, options) {
             return;
         }
-        let key = kept.iter().find(|line| line.suite == suite).map(|line| line.key.clone());
-        lines.push(OurLine { tag, suite, key: key.unwrap_or_else(|| draw.sdes_key(suite)) });
+        let used = in_use.filter(|pair| pair.suite == suite).map(|pair| &pair.ours);
+        let key = used.or_else(|| kept.iter().find(|line| line.suite == suite).map(|line| &line.key));
+        lines.push(OurLine { tag, suite, key: key.cloned().unwrap_or_else(|| draw.sdes_key(suite)) });
     };
-    if in_use.is_none() {
-        for line in sender.iter().filter(|line| is_usable(line)) {
-            if let Some(suite) = Suite::named(&line.suite) {
-                add(&mut lines, line.tag, suite);
-            }
+    for line in sender.iter().filter(|line| is_usable(line)) {
+        if let Some(suite) = Suite::named(&line.suite) {
+            add(&mut lines, line.tag, suite);
         }
+    }
+    if let Some(pair) = in_use.filter(|_| lines.is_empty()) {
+        add(&mut lines, pair.tag, pair.suite);
     }
     if !(options.no_new && !lines.is_empty()) {
         for suite in Suite::OURS {

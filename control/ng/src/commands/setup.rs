@@ -30,9 +30,13 @@ impl NgCore {
         let id = call_id(options)?;
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         let description = read(options)?;
+        let is_new = self.call_by_id(id).is_none();
         let key = self.call_or_new(id, peer, turn)?;
         let outcome = self.negotiate(key, description, options, Kind::Offer, turn);
-        self.forget_if_empty(key, turn);
+        if is_new && outcome.is_err() {
+            // An offer that failed leaves no call behind.
+            self.remove(key, turn);
+        }
         outcome
     }
 
@@ -43,13 +47,6 @@ impl NgCore {
         let description = read(options)?;
         let key = self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
         self.negotiate(key, description, options, Kind::Answer, turn)
-    }
-
-    /// An offer that failed leaves no call behind.
-    fn forget_if_empty(&mut self, key: CallKey, turn: &mut Turn) {
-        if self.calls.get(&key).is_some_and(|call| call.legs().next().is_none() && !call.answered) {
-            self.remove(key, turn);
-        }
     }
 
     fn negotiate(

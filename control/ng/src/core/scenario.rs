@@ -7,9 +7,15 @@
 //! ```
 
 mod basics;
+mod commands;
+mod dataplane;
 mod deletions;
 mod fake_dataplane;
 mod forks;
+mod ice;
+mod ports;
+mod security;
+mod timeouts;
 
 use super::NgCore;
 use crate::dictionary::{Dict, Value};

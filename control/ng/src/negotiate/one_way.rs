@@ -29,7 +29,8 @@ pub fn publish(
         }
         settle_offerer(media, None, true, options, kit);
         let family = line.connection.is_some_and(|connection| connection.address.is_ipv6());
-        open(call, publisher, index, None, family, kit, turn)?;
+        let place = Place { asked_for: None, fallback: family, other: None, stays: true };
+        open(call, publisher, index, place, kit, turn)?;
         call.describe(publisher, index, kit, turn);
     }
     call.forward(kit, turn);
@@ -70,13 +71,14 @@ pub fn subscribe(
 ) -> Result<(), NgError> {
     prepare(call, [subscriber, subscriber], description, options, kit);
     for (index, line) in description.media.iter().enumerate().filter(|(_, line)| is_relayed(line)) {
-        let wish = Wish::read(MuxVerdict::No, line, options);
+        let wish = Wish::read(line, options);
         let media = &mut call.parties[subscriber].media[index];
         media.direction = Direction::ReceiveOnly;
         decide(media, &wish, options, kit);
         let family = line.connection.is_some_and(|connection| connection.address.is_ipv6());
         let asked_for = options.address_family.map(|family| family == Family::Ip6);
-        open(call, subscriber, index, asked_for, family, kit, turn)?;
+        let place = Place { asked_for, fallback: family, other: None, stays: true };
+        open(call, subscriber, index, place, kit, turn)?;
     }
     Ok(())
 }
@@ -96,7 +98,10 @@ pub fn subscription_answered(
             continue;
         }
         hear(call, subscriber, index, line, options);
-        settle_answerer(&mut call.parties[subscriber].media[index], line);
+        let media = &mut call.parties[subscriber].media[index];
+        settle_answerer(media, line);
+        // Whatever it says, nobody hears a subscriber.
+        media.direction = Direction::new(false, media.direction.receives());
         call.describe(subscriber, index, kit, turn);
         note_unsettled(call, subscriber, index, turn);
     }

@@ -1,0 +1,150 @@
+//! Commands on calls in progress.
+
+use super::*;
+use crosspoint_contract::FlowFilter;
+
+fn filters(world: &mut World) -> Vec<FlowFilter> {
+    let filter = |command| match command {
+        Command::Filter { filter, .. } => Some(filter),
+        _ => None,
+    };
+    world.ordered().into_iter().filter_map(filter).collect()
+}
+
+#[test]
+fn media_of_all_or_of_one_is_blocked_apart_from_each_other() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let id = ("call-id", "c1");
+    world.ordered();
+    world.ask("block media", &[id]);
+    assert_eq!(filters(&mut world).iter().filter(|filter| filter.media_blocked).count(), 2);
+    world.ask("block media", &[id, ("from-tag", "f")]);
+    world.ask("unblock media", &[id]);
+    assert_eq!(filters(&mut world).iter().filter(|filter| !filter.media_blocked).count(), 1, "only the other is free");
+    world.ask("unblock media", &[id, ("from-tag", "f")]);
+    assert_eq!(filters(&mut world), [FlowFilter::default()]);
+    world.ask("silence media", &[id, ("address", "203.0.113.20")]);
+    assert_eq!(filters(&mut world), [FlowFilter { silenced: true, ..FlowFilter::default() }]);
+    world.ask("block DTMF", &[id, ("from-tag", "t")]);
+    let both = FlowFilter { silenced: true, digits_blocked: true, media_blocked: false };
+    assert_eq!(filters(&mut world), [both]);
+}
+
+#[test]
+fn one_flow_is_blocked_by_leaving_out_its_listener() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let flow = [("call-id", "c1"), ("from-tag", "f"), ("to-tag", "t")];
+    world.ordered();
+    world.ask("block media", &flow);
+    assert!(matches!(&world.ordered()[..], [Command::Forward { sinks, .. }] if sinks.is_empty()));
+    world.ask("unblock media", &flow);
+    assert!(matches!(&world.ordered()[..], [Command::Forward { sinks, .. }] if sinks.len() == 1));
+}
+
+#[test]
+fn who_is_not_found_is_told_in_rtpengines_words() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let cases: [(&str, &[(&str, &str)], &str); 13] = [
+        ("block media", &[("call-id", "x")], "Unknown call-ID"),
+        ("block media", &[("from-tag", "x")], "From-tag given, but no such tag exists"),
+        ("block media", &[("label", "x")], "No monologue matching the given label"),
+        ("block media", &[("address", "9.9.9.9")], "Failed to match address to any tag"),
+        ("block media", &[("address", "x")], "Failed to parse network address"),
+        ("unsubscribe", &[], "No to-tag in message"),
+        ("subscribe request", &[], "No monologues matched"),
+        ("subscribe answer", &[("to-tag", "x"), ("sdp", "x")], "Failed to parse SDP"),
+        ("publish", &[("from-tag", "p")], "No SDP body in message"),
+        ("play media", &[("from-tag", "f")], "No media file specified"),
+        ("play media", &[("from-tag", "f"), ("file", "/x.wav")], "Not supported"),
+        ("start recording", &[], "Not supported"),
+        ("start forwarding", &[], "Not supported"),
+    ];
+    for (command, more, words) in cases {
+        let id = ("call-id", "c1");
+        let options: Vec<_> =
+            if more.iter().any(|(key, _)| *key == "call-id") { more.to_vec() } else { [&[id], more].concat() };
+        assert_eq!(error(&world.ask(command, &options)), words, "{command} {more:?}");
+    }
+    assert_eq!(world.ask("stop recording", &[("call-id", "c1")]).text("result"), Some("ok"));
+}
+
+#[test]
+fn a_publication_is_answered_by_us_and_heard_by_whoever_subscribes() {
+    let mut world = World::new();
+    let published = with_lines("198.51.100.10", &["m=audio 4000 RTP/AVP 0 8", "a=sendonly"]);
+    let options = [("call-id", "c1"), ("from-tag", "p"), ("sdp", published.as_str())];
+    let answer = sdp(&world.ask("publish", &options));
+    assert!(lines(&answer, "s=rtpengine")[0].starts_with("s=rtpengine"));
+    assert_eq!((lines(&answer, "a=recvonly").len(), lines(&answer, "c=")), (1, vec!["c=IN IP4 192.0.2.1"]));
+    assert!(lines(&answer, "m=")[0].ends_with("RTP/AVP 0"), "one format: {answer}");
+    let request = world.ask("subscribe request", &[("call-id", "c1"), ("from-tag", "p")]);
+    let tag = request.text("to-tag").unwrap().to_owned();
+    assert_eq!((tag.len(), request.text("from-tag")), (64, Some("p")));
+    assert_eq!(lines(&sdp(&request), "a=sendonly").len(), 1);
+    let subscriber = with_lines("203.0.113.20", &["m=audio 5000 RTP/AVP 0", "a=recvonly"]);
+    let options = [("call-id", "c1"), ("to-tag", tag.as_str()), ("sdp", subscriber.as_str())];
+    assert_eq!(world.ask("subscribe answer", &options).text("result"), Some("ok"));
+    let legs: Vec<LegId> = world.dataplane.legs.keys().copied().collect();
+    assert_eq!(world.dataplane.sinks[&legs[0]], [legs[1]]);
+    assert_eq!(world.dataplane.sinks.get(&legs[1]), None, "nobody hears a subscriber");
+    world.ask("unsubscribe", &[("call-id", "c1"), ("to-tag", &tag)]);
+    assert!(world.dataplane.sinks[&legs[0]].is_empty());
+    assert_eq!(world.dataplane.legs.len(), 1);
+}
+
+#[test]
+fn a_recorder_subscribes_to_both_sides_of_a_call() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let request =
+        world.ask_with("subscribe request", &[("call-id", "c1"), ("to-tag", "rec")], &[("from-tags", &["f", "t"])]);
+    assert_eq!(lines(&sdp(&request), "m=").len(), 2);
+    let recorder = with_lines("203.0.113.99", &["m=audio 7000 RTP/AVP 0", "m=audio 7002 RTP/AVP 0"]);
+    world.ask("subscribe answer", &[("call-id", "c1"), ("to-tag", "rec"), ("sdp", &recorder)]);
+    let legs: Vec<LegId> = world.dataplane.legs.keys().copied().collect();
+    let (callee, caller, first, second) = (legs[0], legs[1], legs[2], legs[3]);
+    assert_eq!(world.dataplane.sinks[&caller], [callee, first], "the caller's line is the recorder's first");
+    assert_eq!(world.dataplane.sinks[&callee], [caller, second]);
+}
+
+#[test]
+fn statistics_count_calls_and_requests() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    world.ask("ping", &[]);
+    let reply = world.ask("statistics", &[]);
+    let statistics = reply.get("statistics").unwrap().as_dict().unwrap();
+    let section = |name: &str| statistics.get(name).unwrap().as_dict().unwrap();
+    assert_eq!(section("currentstatistics").integer("sessionsown"), Some(1));
+    assert_eq!(section("totalstatistics").integer("managedsessions"), Some(1));
+    assert_eq!(section("controlstatistics").integer("totaloffercount"), Some(1));
+    assert_eq!(section("controlstatistics").integer("totalpingcount"), Some(1));
+}
+
+#[test]
+fn the_command_line_lists_sets_and_terminates() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    world.plain_call("c2");
+    let ask = |world: &mut World, line: &str| {
+        let peer = world.peer;
+        world.input(Input::CliLine { from: peer, line });
+        world.cli.pop().unwrap()
+    };
+    assert!(ask(&mut world, "list numsessions").contains("Current sessions own: 2\n"));
+    assert!(ask(&mut world, "list totals").contains(" Owned sessions                                  :2\n"));
+    assert_eq!(ask(&mut world, "list sessions all").lines().count(), 2);
+    assert!(ask(&mut world, "list sessions c1").contains("deletionmark:  no"));
+    assert_eq!(ask(&mut world, "list sessions x"), "\nCall ID not found (x).\n\n");
+    assert_eq!(ask(&mut world, "set maxsessions 2"), "Success setting maxsessions to 2\n");
+    assert_eq!(ask(&mut world, "list maxsessions"), "Maximum sessions configured on rtpengine: 2\n");
+    assert_eq!(ask(&mut world, "set maxsessions abc"), "Fail setting maxsessions to abc; no digists found\n");
+    assert!(ask(&mut world, "terminate c1").contains("c1"));
+    assert_eq!(world.core.calls(), 1);
+    ask(&mut world, "terminate all");
+    assert_eq!((world.core.calls(), world.dataplane.legs.len()), (0, 0));
+    assert_eq!(ask(&mut world, "bogus"), "Unknown or incomplete command::bogus\n");
+}
