@@ -56,15 +56,14 @@ fn reflect(backend: &str, seconds: u64, choice: Option<PortsChoice>) -> Result<(
 
 fn reflect_on(opened: Opened, ports: &Ports, seconds: u64) -> Result<(), Box<dyn Error>> {
     let Opened { mut io, mut batch, reason, .. } = opened;
+    let start = Instant::now();
     let claimed = if ports.hello().addrs.is_empty() { Vec::new() } else { claim_in_a_row(ports)? };
     for port in &claimed {
         io.open_port(&port.spec())?;
     }
-    println!(
-        "{} {reason}; ports: {}",
-        claimed.first().map_or(io.local_addr(), ClaimedPort::addr),
-        ports.hello().reason
-    );
+    let opening_ns = start.elapsed().as_nanos() / u128::from(FLOWS);
+    let addr = claimed.first().map_or(io.local_addr(), ClaimedPort::addr);
+    println!("{addr} {reason}; ports: {}; {} opened, {opening_ns} ns each", ports.hello().reason, claimed.len());
     let end = Nanos::now().saturating_add_ns(seconds * 1_000_000_000);
     let (mut turns, cpu_start) = (0u64, cpu_ns());
     while batch.now() < end {

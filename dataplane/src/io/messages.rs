@@ -63,6 +63,11 @@ impl<const N: usize> Messages<N> {
         (header.msg_len as usize, header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0)
     }
 
+    /// Bytes of control messages that came with message `i`.
+    pub(super) fn control_bytes(&self, i: usize) -> usize {
+        self.headers[i].msg_hdr.msg_controllen
+    }
+
     pub(super) fn send(&mut self, socket: RawFd, range: Range<usize>) -> io::Result<usize> {
         let headers = &mut self.headers[range];
         // SAFETY: the headers were pointed by `lay_out` at `iovecs` and `names` of this box and at packets of the batch

@@ -187,9 +187,8 @@ impl Mmsg {
             let (bytes, truncated) = self.receive.received(i);
             let port = match arrival {
                 Arrival::At(port) => Some(port),
-                Arrival::Steered => {
-                    original_destination(&self.receive.controls[i]).and_then(|local| self.ports.at(&local))
-                }
+                Arrival::Steered => original_destination(&self.receive.controls[i], self.receive.control_bytes(i))
+                    .and_then(|local| self.ports.at(&local)),
             };
             match Remote::decode(&self.receive.names[i]).zip(port) {
                 Some((remote, port)) => batch.push_received(buffer, remote, port, bytes, truncated),

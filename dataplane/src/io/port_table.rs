@@ -142,13 +142,14 @@ fn place(addr_index: usize, local: &Remote) -> usize {
 }
 
 /// Reads the address a datagram was sent to from the control message that `RECVORIGDSTADDR` asks for: a `cmsghdr` of 16 bytes,
-/// then a `sockaddr`.
-pub(crate) fn original_destination(control: &[u8; CONTROL_BYTES]) -> Option<Remote> {
+/// then a `sockaddr`. The kernel wrote `bytes` of the room; what is behind them is of an earlier datagram.
+pub(crate) fn original_destination(control: &[u8; CONTROL_BYTES], bytes: usize) -> Option<Remote> {
+    const V4_BYTES: usize = 16 + size_of::<libc::sockaddr_in>();
     const V4: [i32; 2] = [libc::SOL_IP, libc::IP_ORIGDSTADDR];
     const V6: [i32; 2] = [libc::SOL_IPV6, libc::IPV6_ORIGDSTADDR];
     let number = |at: usize| i32::from_ne_bytes([control[at], control[at + 1], control[at + 2], control[at + 3]]);
     let is_ours = [V4, V6].contains(&[number(8), number(12)]);
-    control[16..].first_chunk().filter(|_| is_ours).and_then(Remote::decode)
+    control[16..].first_chunk().filter(|_| is_ours && bytes >= V4_BYTES).and_then(Remote::decode)
 }
 
 /// Room for that message in the longer family.
@@ -157,3 +158,30 @@ pub(crate) const CONTROL_BYTES: usize = 48;
 const _: () = assert!(size_of::<libc::cmsghdr>() == 16);
 // SAFETY: CMSG_SPACE only computes.
 const _: () = assert!(CONTROL_BYTES == unsafe { libc::CMSG_SPACE(size_of::<libc::sockaddr_in6>() as u32) } as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel writes for 192.0.2.1:5004.
+    fn message() -> [u8; CONTROL_BYTES] {
+        let mut control = [0; CONTROL_BYTES];
+        control[..8].copy_from_slice(&32u64.to_ne_bytes());
+        control[8..12].copy_from_slice(&libc::SOL_IP.to_ne_bytes());
+        control[12..16].copy_from_slice(&libc::IP_ORIGDSTADDR.to_ne_bytes());
+        let mut sockaddr = [0; SOCKADDR_BYTES];
+        Remote::from(SocketAddr::from(([192, 0, 2, 1], 5004))).encode(&mut sockaddr);
+        control[16..16 + SOCKADDR_BYTES].copy_from_slice(&sockaddr);
+        control
+    }
+
+    #[test]
+    fn destination_is_read_where_the_kernel_wrote_one() {
+        let local = Remote::from(SocketAddr::from(([192, 0, 2, 1], 5004)));
+        assert_eq!(original_destination(&message(), 32), Some(local));
+        assert_eq!(original_destination(&message(), 0), None, "left by an earlier datagram");
+        let mut other = message();
+        other[12] ^= 1;
+        assert_eq!(original_destination(&other, 32), None, "a message of another type");
+    }
+}

@@ -43,7 +43,9 @@ impl Refusal {
         let Refusal { step, error } = self;
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) if *step == RAW_SOCKET => "steering ports needs CAP_NET_RAW".into(),
-            Some(libc::EPERM) => "steering ports needs CAP_BPF and CAP_NET_ADMIN".into(),
+            Some(libc::EPERM) => {
+                "steering ports needs CAP_BPF and CAP_NET_ADMIN, and no seccomp filter against bpf(2)".into()
+            }
             Some(libc::ENOSYS) => "this kernel has no bpf(2), or a seccomp filter hides it".into(),
             _ => format!("ports cannot be steered here ({step}: {error})"),
         }

@@ -83,7 +83,8 @@ impl Uring {
         match source {
             SHARED => Some(PortId::SHARED),
             port if self.worker_ports.are_sockets() => Some(PortId(port)).filter(|port| self.ports.is_open(*port)),
-            _ => original_destination(&header.control).and_then(|local| self.ports.at(&local)),
+            _ => original_destination(&header.control, header.control_bytes as usize)
+                .and_then(|local| self.ports.at(&local)),
         }
     }
 }
