@@ -120,8 +120,8 @@ pub(super) fn open_with(backend: BackendChoice, ports: &WorkerPorts) -> Opened {
 
 /// A port that nobody has, below those that the kernel gives to peers: one with this very port would talk to itself.
 pub(super) fn claim(ports: &Ports, worker: usize, ip: IpAddr, tos: u8) -> ClaimedPort {
-    let claims = (24_000..25_000).map(|port| ports.claim(worker, SocketAddr::new(ip, port), tos));
-    claims.filter(|claim| !matches!(claim, Err(PortRefused::Taken))).next().expect("free ports").expect("claimed")
+    let mut claims = (24_000..25_000).map(|port| ports.claim(worker, SocketAddr::new(ip, port), tos));
+    claims.find(|claim| !matches!(claim, Err(PortRefused::Taken))).expect("free ports").expect("claimed")
 }
 
 impl Stand {

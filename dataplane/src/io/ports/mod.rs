@@ -19,6 +19,7 @@ mod steering;
 mod tests;
 mod worker_ports;
 
+pub(crate) use steering::PORTS_PER_ADDRESS;
 pub use worker_ports::WorkerPorts;
 
 use crate::config::PortsChoice;
@@ -29,8 +30,6 @@ use crosspoint_contract::limits::COMMANDS_PER_TICK_MAX;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use steering::Steering;
-
-pub(crate) use steering::PORTS_PER_ADDRESS;
 use thiserror::Error;
 
 /// What [`Ports::open`] is told.
