@@ -21,6 +21,7 @@ mod attributes;
 pub mod codecs;
 mod create;
 mod ice;
+mod lines;
 mod media;
 mod plan;
 mod read;
