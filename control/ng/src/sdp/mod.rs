@@ -19,6 +19,7 @@
 mod address;
 mod attributes;
 pub mod codecs;
+mod continuity;
 mod create;
 mod ice;
 mod lines;
@@ -29,6 +30,7 @@ mod session;
 mod write;
 
 pub use address::{OurPlaces, Pointing, media_points, pointing};
+pub use continuity::Continuity;
 pub use create::{NewMedia, NewSession, create};
 pub use ice::{Candidate, CandidateKind, HostAddress, IceDescription, our_candidates};
 pub use media::{Codec, CryptoLine, Fingerprint, MediaDescription, MediaKind, Protocol, Setup, static_codec};

@@ -2,7 +2,8 @@
 //!
 //! As tolerant and as strict as rtpengine 10.5: any order of lines, LF for CRLF, no `o=`, `s=` or `t=`, nothing after the
 //! first empty line; but no unknown letters, no second `c=` of a session, no host names in `c=`. An attribute that does
-//! not parse is no error: it has no meaning here, and passes or goes with its name.
+//! not parse is no error: it has no meaning here, and passes or goes with its name. Other than there, a direction of the
+//! m-line wins over one of the session (RFC 8866 §6.7), and a second `v=` in one text is refused.
 
 use super::attributes::{
     parse_candidate, parse_crypto, parse_direction, parse_fingerprint, parse_group, parse_rtcp, parse_rtpmap,
