@@ -166,6 +166,7 @@ impl Call {
             described: false,
             silent: false,
             connected_to: None,
+            opened_us: turn.now.unix_us,
             report: Default::default(),
             streams: Vec::new(),
             read_us: turn.now.unix_us,

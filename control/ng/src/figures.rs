@@ -7,9 +7,11 @@ use crate::dictionary::{Dict, Value};
 use crate::effect::Now;
 use crate::party::{Local, Media, MuxVerdict, Party, PartyId};
 use crate::sdes::suite_name;
-use crate::sdp::{MediaKind, Protocol};
+use crate::sdp::Protocol;
 use crosspoint_contract::{DtlsRole, LegReport, Quality, Spread, StreamReport};
 use std::net::SocketAddr;
+
+const RTP_HEADER_BYTES: u64 = 12;
 
 /// Of all parties, or of those named.
 pub fn call(call: &Call, parties: Option<&[PartyId]>, now: Now) -> Dict {
@@ -26,7 +28,7 @@ pub fn call(call: &Call, parties: Option<&[PartyId]>, now: Now) -> Dict {
         .with("created", call.created_us / 1_000_000)
         .with("created_us", call.created_us % 1_000_000)
         .with("last signal", call.last_signal_us / 1_000_000)
-        .with("SSRC", ssrcs(locals()))
+        .with("SSRC", ssrcs(call, parties))
         .with("tags", tags)
         .with("totals", Dict::new().with("RTP", rtp.dict()).with("RTCP", rtcp.dict()))
 }
@@ -65,9 +67,12 @@ fn association(call: &Call, party: PartyId, by_dialogue: bool) -> Value {
 }
 
 fn media(index: usize, media: &Media, party: &Party, call: &Call) -> Dict {
-    let mut dict = Dict::with_capacity(5).with("index", (index + 1) as u64).with("type", kind_name(&media.kind));
+    let mut dict = Dict::with_capacity(5).with("index", (index + 1) as u64).with("type", media.kind.as_str());
     if media.protocol.is_rtp() || media.protocol == Protocol::Udptl {
         dict.push("protocol", media.protocol.as_str());
+    }
+    if let Some(codec) = codec_in_use(media) {
+        dict.push("codec", codec);
     }
     let streams = [stream(media, false, call), stream(media, true, call)];
     dict.push("streams", Value::List(streams.into_iter().map(Value::Dict).collect()));
@@ -75,15 +80,16 @@ fn media(index: usize, media: &Media, party: &Party, call: &Call) -> Dict {
     dict
 }
 
-fn kind_name(kind: &MediaKind) -> &str {
-    match kind {
-        MediaKind::Audio => "audio",
-        MediaKind::Video => "video",
-        MediaKind::Image => "image",
-        MediaKind::Message => "message",
-        MediaKind::Application => "application",
-        MediaKind::Other(name) => name,
-    }
+/// What the party's newest packets carry, once there are any.
+fn codec_in_use(media: &Media) -> Option<String> {
+    let payload_type = newest_stream(media.local.as_ref()?)?.payload_type;
+    let codec = media.heard.as_ref()?.codecs.iter().find(|codec| codec.payload_type == payload_type)?;
+    let channels = if codec.channels > 1 { format!("/{}", codec.channels) } else { String::new() };
+    Some(format!("{}/{}{channels}", codec.name, codec.clock_rate_hz))
+}
+
+fn newest_stream(local: &Local) -> Option<&StreamReport> {
+    local.streams.iter().filter(|stream| stream.packets > 0).min_by_key(|stream| stream.idle_ms)
 }
 
 fn flags(media: &Media, party: &Party) -> Vec<&'static str> {
@@ -126,6 +132,9 @@ fn stream(media: &Media, is_rtcp: bool, call: &Call) -> Dict {
     }
     dict.push("last packet", local.map_or(call.created_us, |local| last_packet_us(local, call)) / 1_000_000);
     dict.push("flags", Value::List(stream_flags(media, is_rtcp).into_iter().map(Value::from).collect()));
+    if let Some(stream) = local.and_then(newest_stream) {
+        dict.push("SSRC", u64::from(stream.ssrc));
+    }
     let totals = local.map_or(Totals::default(), |local| match is_rtcp {
         true => Totals::rtcp(&local.report),
         false => Totals::rtp(&local.report),
@@ -148,8 +157,8 @@ fn endpoint(address: Option<SocketAddr>) -> Dict {
 
 /// A stream that was never heard counts from the call's beginning.
 fn last_packet_us(local: &Local, call: &Call) -> u64 {
-    let newest = local.streams.iter().filter(|stream| stream.packets > 0).map(|stream| stream.idle_ms).min();
-    newest.map_or(call.created_us, |idle_ms| local.read_us.saturating_sub(u64::from(idle_ms) * 1000))
+    newest_stream(local)
+        .map_or(call.created_us, |stream| local.read_us.saturating_sub(u64::from(stream.idle_ms) * 1000))
 }
 
 fn stream_flags(media: &Media, is_rtcp: bool) -> Vec<&'static str> {
@@ -178,8 +187,10 @@ struct Totals {
 }
 
 impl Totals {
+    /// rtpengine counts the bytes of a packet with its RTP header (RFC 3550 §5.1: 12 bytes).
     fn rtp(report: &LegReport) -> Totals {
-        Totals { packets: report.packets_received, bytes: report.bytes_received, errors: report.packets_dropped }
+        let bytes = report.bytes_received + RTP_HEADER_BYTES * report.packets_received;
+        Totals { packets: report.packets_received, bytes, errors: report.packets_dropped }
     }
 
     fn rtcp(report: &LegReport) -> Totals {
@@ -199,30 +210,65 @@ impl Totals {
     }
 }
 
-/// What the receivers' reports say of each stream, by SSRC.
-fn ssrcs<'a>(locals: impl Iterator<Item = &'a Local>) -> Dict {
+/// What each receiver reports of what it hears, under the SSRC that it sends with itself, as rtpengine has it; who sends
+/// nothing is shown under the SSRC of what it hears.
+fn ssrcs(call: &Call, parties: &[PartyId]) -> Dict {
     let mut dict = Dict::new();
-    for stream in locals.flat_map(|local| &local.streams).filter(|stream| stream.quality.samples > 0) {
-        dict.set(&stream.ssrc.to_string(), ssrc(stream));
+    for id in parties {
+        for (index, media) in call.parties[*id].media.iter().enumerate() {
+            for local in media.legs() {
+                for stream in local.streams.iter().filter(|stream| stream.quality.samples > 0) {
+                    let reporter = reporter(call, *id, index).unwrap_or(stream.ssrc);
+                    dict.set(&reporter.to_string(), ssrc(stream, local.opened_us));
+                }
+            }
+        }
     }
     dict
 }
 
-fn ssrc(stream: &StreamReport) -> Dict {
+fn reporter(call: &Call, party: PartyId, index: usize) -> Option<u32> {
+    let (listener, source) = call.subscribers(party).next()?;
+    let local = call.parties[listener].media.get(source.first_line + index)?.local.as_ref()?;
+    Some(newest_stream(local)?.ssrc)
+}
+
+fn ssrc(stream: &StreamReport, opened_us: u64) -> Dict {
     let quality = &stream.quality;
     let samples = u64::from(quality.samples.max(1));
+    let at = |ms: u32| (opened_us + u64::from(ms) * 1000) / 1_000_000;
     let average = sample(quality, |spread| spread.sum / samples).with("samples", u64::from(quality.samples));
-    Dict::new()
+    let lowest = Sample { mos: quality.mos_x10.min, worst: true };
+    let highest = Sample { mos: quality.mos_x10.max, worst: false };
+    let progression = Dict::new().with("interval", 0).with("entries", Value::List(Vec::new()));
+    Dict::with_capacity(5)
         .with("cumulative loss", stream.packets_lost.max(0))
         .with("average MOS", average)
-        .with("lowest MOS", sample(quality, |spread| u64::from(spread.min)))
-        .with("highest MOS", sample(quality, |spread| u64::from(spread.max)))
+        .with("lowest MOS", lowest.dict(quality).with("reported at", at(quality.mos_x10.min_at_ms)))
+        .with("highest MOS", highest.dict(quality).with("reported at", at(quality.mos_x10.max_at_ms)))
+        .with("MOS progression", progression)
+}
+
+/// The best or the worst of what was reported.
+struct Sample {
+    mos: u32,
+    worst: bool,
+}
+
+impl Sample {
+    fn dict(&self, quality: &Quality) -> Dict {
+        let worst = self.worst;
+        let mut dict = sample(quality, |spread| u64::from(if worst { spread.max } else { spread.min }));
+        dict.set("MOS", u64::from(self.mos));
+        dict
+    }
 }
 
 fn sample(quality: &Quality, of: impl Fn(&Spread) -> u64) -> Dict {
-    Dict::with_capacity(5)
+    Dict::with_capacity(7)
         .with("MOS", of(&quality.mos_x10))
         .with("round-trip time", of(&quality.round_trip_us))
+        .with("round-trip time leg", of(&quality.round_trip_us))
         .with("jitter", of(&quality.jitter_ms))
         .with("packet loss", of(&quality.packet_loss_percent))
 }

@@ -175,6 +175,7 @@ pub struct Local {
     /// Nothing was heard for the timeout.
     pub silent: bool,
     pub connected_to: Option<SocketAddr>,
+    pub opened_us: u64,
     pub report: LegReport,
     pub streams: Vec<StreamReport>,
     /// When the report was read.

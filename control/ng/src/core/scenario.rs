@@ -11,6 +11,7 @@ mod commands;
 mod dataplane;
 mod deletions;
 mod fake_dataplane;
+mod figures;
 mod forks;
 mod ice;
 mod ports;
