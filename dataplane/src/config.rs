@@ -78,11 +78,6 @@ impl DataplaneConfig {
         (self.legs_max as usize).div_ceil(self.workers_count()).max(2)
     }
 
-    /// Ports that one worker may have open: RTP and RTCP of each leg.
-    pub fn ports_per_worker(&self) -> usize {
-        2 * self.legs_per_worker()
-    }
-
     /// Refuses values that cannot work, before anything is opened.
     pub fn check(&self) -> Result<(), Fault> {
         let workers = self.workers_count();
