@@ -128,9 +128,9 @@ async fn start(
     tasks.spawn("key watch", key_watch.run(arrivals.clone()));
     tasks.spawn("writer", run_writer(store.clone(), pending.clone()));
     let owns_dataplane = settings.media_attach.is_none();
-    let relay = match ng {
-        Some(listeners) => Some(start_relay(settings, listeners, link.clone(), &mut tasks)?),
-        None => None,
+    let (relay, relay_loop) = match ng {
+        Some(listeners) => start_relay(settings, listeners, link.clone(), &mut tasks)?,
+        None => (None, None),
     };
     let keeper = Keeper {
         socket: settings.dataplane_socket(),
@@ -143,7 +143,7 @@ async fn start(
         state,
         not_started: Some(tell_not_started),
     };
-    tasks.spawn("dataplane keeper", keeper.run());
+    tasks.spawn("dataplane keeper", keep(keeper, relay_loop));
     let connections = Connections::new(
         settings.limits_sessions_max.saturating_add(CONNECTIONS_SLACK),
         settings.limits_connections_per_address_max,
@@ -171,21 +171,37 @@ async fn start(
     Ok(Running { app, tasks, link_state, not_started, owns_dataplane, relay })
 }
 
-/// The ng relay: its loop, its listeners, and the meter for its limits.
+/// The ng relay: its listeners and the meter for its limits; its loop, to be run beside the keeper.
 fn start_relay(
     settings: &Settings,
     listeners: NgListeners,
     link: mpsc::Sender<LinkRequest>,
     tasks: &mut Tasks,
-) -> Result<mpsc::Sender<NgArrival>, Fault> {
+) -> Result<(Option<mpsc::Sender<NgArrival>>, Option<Relay>), Fault> {
     let (relay, arriving) = mpsc::channel(ng::ARRIVALS_MAX);
     let udp = listeners.serve(&relay, tasks);
     let core = NgCore::new(ng::core_settings(settings), random_bytes()?, ng::now(Duration::ZERO));
-    tasks.spawn("ng relay", Relay::new(core, udp, arriving, link.clone()).run());
+    let relay_loop = Relay::new(core, udp, arriving, link.clone());
     if settings.ng_cpu_percent_max.is_some() || settings.ng_load_max.is_some() || settings.ng_bandwidth_max.is_some() {
         tasks.spawn("ng load meter", ng::measure(relay.clone(), link, settings.ng_bandwidth_max.is_some()));
     }
-    Ok(relay)
+    Ok((Some(relay), Some(relay_loop)))
+}
+
+/// The keeper and the relay's loop share a task: an order of the relay leaves, and its answer is taken, without waking
+/// another thread. That halves the time of a `delete`, whose reply waits for figures.
+async fn keep(keeper: Keeper, relay: Option<Relay>) {
+    let relay = async {
+        match relay {
+            Some(relay) => relay.run().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = relay => {}
+        () = keeper.run() => {}
+    }
 }
 
 impl Running {
