@@ -23,7 +23,7 @@ use super::ng::{self, NgArrival, NgListeners, Relay};
 use super::session::{OpenSessions, SessionLimits};
 use super::settings::{Effective, Settings};
 use super::store::{PendingWrites, SqliteStore, Store, run_writer};
-use super::tasks::Tasks;
+use super::tasks::{Tasks, on_own_thread};
 use crate::core::Core;
 use crate::core::input::Input;
 use crate::core::metrics::Gauges;
@@ -143,7 +143,10 @@ async fn start(
         state,
         not_started: Some(tell_not_started),
     };
-    tasks.spawn("dataplane keeper", keep(keeper, relay_loop));
+    match relay_loop {
+        Some(relay) => tasks.spawn("dataplane keeper", on_own_thread(keep(keeper, relay))),
+        None => tasks.spawn("dataplane keeper", keeper.run()),
+    }
     let connections = Connections::new(
         settings.limits_sessions_max.saturating_add(CONNECTIONS_SLACK),
         settings.limits_connections_per_address_max,
@@ -189,17 +192,11 @@ fn start_relay(
 }
 
 /// The keeper and the relay's loop share a task: an order of the relay leaves, and its answer is taken, without waking
-/// another thread. That halves the time of a `delete`, whose reply waits for figures.
-async fn keep(keeper: Keeper, relay: Option<Relay>) {
-    let relay = async {
-        match relay {
-            Some(relay) => relay.run().await,
-            None => std::future::pending().await,
-        }
-    };
+/// another thread.
+async fn keep(keeper: Keeper, relay: Relay) {
     tokio::select! {
         biased;
-        () = relay => {}
+        () = relay.run() => {}
         () = keeper.run() => {}
     }
 }

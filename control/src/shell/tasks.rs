@@ -7,6 +7,8 @@ use super::fault::Fault;
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{Future, pending};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 #[derive(Debug, Default)]
@@ -41,6 +43,29 @@ impl Tasks {
     pub fn abort(&self, name: &str) {
         self.handles.values().filter(|(of, _)| *of == name).for_each(|(_, handle)| handle.abort());
     }
+}
+
+/// Runs a task on a thread and a runtime of its own, for one that is woken so often that being passed from thread to
+/// thread would cost it more than its work. It ends with the future that is returned.
+pub async fn on_own_thread(task: impl Future<Output = ()> + Send + 'static) {
+    let (ended, end) = oneshot::channel::<()>();
+    let (dropped, given_up) = oneshot::channel::<()>();
+    let work = move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the system gives a runtime to a thread that it gave us");
+        runtime.block_on(async {
+            tokio::select! {
+                () = task => {}
+                _ = given_up => {}
+            }
+        });
+        drop(ended);
+    };
+    let spawned = std::thread::Builder::new().name("relay".into()).spawn(work);
+    if spawned.is_ok() {
+        let _ = end.await;
+    }
+    drop(dropped);
 }
 
 fn reason(error: JoinError) -> String {

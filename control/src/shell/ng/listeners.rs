@@ -7,8 +7,8 @@ use crate::shell::Fault;
 use crate::shell::settings::Settings;
 use crate::shell::tasks::Tasks;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::net::SocketAddr;
-use tokio::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// Questions that may wait in the kernel while a long one is answered: a proxy's restart asks for thousands at once.
@@ -82,7 +82,7 @@ fn bind_udp(name: &'static str, address: SocketAddr) -> Result<UdpSocket, Fault>
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        UdpSocket::from_std(socket.into())
+        Ok(UdpSocket::from(socket))
     };
     bound().map_err(|source| Fault::Listen { name, address, source })
 }

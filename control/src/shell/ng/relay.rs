@@ -85,6 +85,8 @@ pub struct NgView {
 
 pub struct Relay {
     core: NgCore,
+    /// Until the loop runs: a socket belongs to the runtime that waits for it.
+    bound: Option<std::net::UdpSocket>,
     udp: Option<UdpSocket>,
     arrivals: mpsc::Receiver<NgArrival>,
     connections: HashMap<Channel, mpsc::Sender<Outgoing>>,
@@ -102,13 +104,14 @@ pub struct Relay {
 impl Relay {
     pub fn new(
         core: NgCore,
-        udp: Option<UdpSocket>,
+        udp: Option<std::net::UdpSocket>,
         arrivals: mpsc::Receiver<NgArrival>,
         link: mpsc::Sender<LinkRequest>,
     ) -> Relay {
         Relay {
             core,
-            udp,
+            bound: udp,
+            udp: None,
             arrivals,
             connections: HashMap::new(),
             link,
@@ -123,6 +126,12 @@ impl Relay {
 
     /// Runs until every sender of arrivals is gone.
     pub async fn run(mut self) {
+        if let Some(Err(error)) =
+            self.bound.take().map(|bound| UdpSocket::from_std(bound).map(|udp| self.udp = Some(udp)))
+        {
+            tracing::error!(kind = "ng_listener_failed", %error, "see `ulimit -n`");
+            return;
+        }
         loop {
             let deadline = self.core.next_deadline();
             tokio::select! {
