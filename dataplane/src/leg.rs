@@ -348,3 +348,19 @@ impl Leg {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a carrier has thousands of: two legs a call, without keys and ICE.
+    const PLAIN_RELAYED_LEG_BYTES_MAX: usize = 3 << 10;
+
+    #[test]
+    fn plain_relayed_leg_stays_small() {
+        let (leg, ports, relay) = (size_of::<Leg>(), size_of::<Ports>(), size_of::<Relay>());
+        let (session, ice, keys) = (size_of::<Session>(), size_of::<Ice>(), size_of::<Keys>());
+        println!("leg {leg}, ports {ports}, relay {relay}; session {session}, ice {ice}, keys {keys} bytes");
+        assert!(leg + ports + relay <= PLAIN_RELAYED_LEG_BYTES_MAX, "{leg} + {ports} + {relay}");
+    }
+}

@@ -322,7 +322,9 @@ impl Registry {
         }
         let (worker, handle) = self.known(leg)?;
         self.send(worker, WorkerOrder::Close(handle), asked, Reply::Closed(leg))?;
-        self.tell_lobby(LobbyOrder::Forget { leg });
+        if self.legs.get(&leg).is_some_and(LegRecord::is_expected_in_lobby) {
+            self.tell_lobby(LobbyOrder::Forget { leg });
+        }
         self.leave_bridge(leg);
         if let Some(record) = self.legs.get_mut(&leg) {
             record.closing = true;

@@ -31,7 +31,8 @@ pub struct RemoteDescription {
 }
 
 /// What our side of a leg must say in its SDP. Of an RTP leg, control knows all of it before but the names of our own
-/// streams: its candidates are the requested ports, its ICE credentials the requested ones or empty.
+/// streams: its candidates are the requested ports, its ICE credentials the requested ones or empty. A translating leg has no
+/// streams of its own: its SSRCs are 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalDescription {
     pub ice: IceCredentials,

@@ -121,7 +121,11 @@ pub enum HashFunction {
 }
 
 /// How the address that a plain leg sends to may move to where its packets come from (symmetric RTP, RFC 4961). Each
-/// [`crate::Command::SetRtpRemote`] opens the window again. An address is learnt only in the family that was signaled.
+/// [`crate::Command::SetRtpRemote`] opens the window again: a peer that begins to send later than the window after its own
+/// offer is learnt only if the answer to it comes with another. An address is learnt only in the family that was signaled.
+///
+/// A leg with keys is different: it follows authentic packets at any time, unless [`LearnFrom::Nothing`] says not to, or
+/// `strict_source` once the peer was heard. With ICE none of this applies: checks decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learning {
     pub from: LearnFrom,

@@ -11,7 +11,7 @@ use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
     BridgeId, CallKey, CertificateDigest, Codec, CommandId, Directions, Event, Fingerprint, FlowFilter, Format,
     HashFunction, IceCredentials, LegFailure, LegReport, LegSnapshot, LegState, LocalDescription, PerMedium,
-    RemoteDescription, RtpLegSnapshot, RtpRequest, WorkerHello,
+    RemoteDescription, RtpLegSnapshot, RtpRequest, Security, WorkerHello,
 };
 use crosspoint_wire::ice_lite::Credentials;
 
@@ -83,6 +83,16 @@ impl LegRecord {
             Event::LegReported { report, .. } => self.report = report.clone(),
             Event::LegFailed { why, .. } => (self.state, self.failure) = (LegState::Failed, Some(*why)),
             Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => {}
+        }
+    }
+
+    /// Whether the lobby may know of the leg: thousands of calls without handshakes shall not wake it.
+    pub fn is_expected_in_lobby(&self) -> bool {
+        match &self.rtp {
+            None => true,
+            Some(rtp) => {
+                rtp.told.remote.as_ref().is_some_and(|remote| matches!(remote.security, Security::Dtls { .. }))
+            }
         }
     }
 

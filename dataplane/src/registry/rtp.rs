@@ -62,11 +62,25 @@ impl Registry {
     }
 
     fn local_of(&self, worker: usize, request: &RtpRequest) -> LocalDescription {
-        let none = IceCredentials { ufrag: String::new(), pwd: String::new() };
+        let none = || IceCredentials { ufrag: String::new(), pwd: String::new() };
+        let (hello, fingerprint) = (&self.seats[worker].hello, &self.fingerprint);
+        let drawn = match request.relaying {
+            Relaying::Endpoint => local_description(hello, fingerprint),
+            // It has no streams of its own, and there are many of its kind: nothing is drawn for it.
+            Relaying::Translator => LocalDescription {
+                ice: none(),
+                fingerprint: fingerprint.clone(),
+                candidates: Vec::new(),
+                ssrc: 0,
+                video_ssrc: 0,
+                cname: String::new(),
+                worker: hello.worker,
+            },
+        };
         LocalDescription {
-            ice: request.ice.clone().unwrap_or(none),
+            ice: request.ice.clone().unwrap_or_else(none),
             candidates: [Some(request.rtp), request.rtcp].into_iter().flatten().collect(),
-            ..local_description(&self.seats[worker].hello, &self.fingerprint)
+            ..drawn
         }
     }
 
@@ -78,18 +92,19 @@ impl Registry {
             Ok(change) => Box::new(change),
             Err(refused) => return self.refuse(worker, asked, refused),
         };
+        let is_expected = record.is_expected_in_lobby();
         self.send(worker, WorkerOrder::DescribeRtp { leg: handle, change }, asked, Reply::Ok)?;
-        let expected = match &remote.security {
-            Security::Dtls { fingerprint, our_role } => LobbyOrder::Expect {
+        match &remote.security {
+            Security::Dtls { fingerprint, our_role } => self.tell_lobby(LobbyOrder::Expect {
                 worker: WorkerId(worker as u16),
                 leg: handle,
                 role: *our_role,
                 fingerprint: fingerprint.clone(),
                 patient: true,
-            },
-            Security::Plain | Security::Sdes { .. } => LobbyOrder::Forget { leg },
-        };
-        self.tell_lobby(expected);
+            }),
+            Security::Plain | Security::Sdes { .. } if is_expected => self.tell_lobby(LobbyOrder::Forget { leg }),
+            Security::Plain | Security::Sdes { .. } => {}
+        }
         if let Some(record) = self.legs.get_mut(&leg) {
             record.described(remote);
         }

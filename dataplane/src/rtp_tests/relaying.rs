@@ -302,5 +302,9 @@ fn shared_port_and_own_ports_do_not_hear_each_others_packets() {
     stand.net.inject(alice.addr, &packet);
     stand.turn();
     assert_eq!(stand.dropped(DropReason::UnknownSource), 1);
+    stand.arrive(alice.our_rtcp(), alice.addr, &packet);
+    assert_eq!(stand.dropped(DropReason::RtcpMalformed), 1);
+    stand.arrive(alice.request.rtp, alice.addr, &[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(stand.dropped(DropReason::DtlsUnexpected), 1);
     assert!(stand.sent_to(bob.addr).is_empty());
 }

@@ -46,6 +46,11 @@ fn admit_one(
     let Some(ports) = leg.ports.as_mut().filter(|ports| ports.is_described) else {
         return Err(DropReason::SourceNotLearned);
     };
+    match kind {
+        DTLS if !ports.uses_dtls || component == Component::Rtcp => return Err(DropReason::DtlsUnexpected),
+        RTP if component == Component::Rtcp => return Err(DropReason::RtcpMalformed),
+        _ => {}
+    }
     if ports.uses_ice {
         is_validated(leg.ice.as_mut(), source, component)?;
         if protection == Protection::Plain && kind == RTP {
@@ -55,7 +60,7 @@ fn admit_one(
     }
     match (kind, protection) {
         // Without ICE, DTLS is taken from the address in use only: a ClientHello proves nothing.
-        (DTLS, _) if source == leg.remote && ports.uses_dtls => Ok(()),
+        (DTLS, _) if source == leg.remote => Ok(()),
         (DTLS, _) => Err(DropReason::UnknownSource),
         (_, Protection::Srtp) => latch(ports, kind).may_try(source, &ports.learning),
         (_, Protection::Plain) => judge(leg, own, source, kind, now, outlets),
