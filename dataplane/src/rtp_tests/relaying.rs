@@ -308,3 +308,39 @@ fn shared_port_and_own_ports_do_not_hear_each_others_packets() {
     assert_eq!(stand.dropped(DropReason::DtlsUnexpected), 1);
     assert!(stand.sent_to(bob.addr).is_empty());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 64, ..Default::default() })]
+    #[test]
+    fn whatever_arrives_is_sent_or_counted_and_harms_nobody(
+        noise in proptest::collection::vec(
+            (0..4usize, 0..3usize, proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120)),
+            1..100,
+        ),
+    ) {
+        let mut stand = Stand::new();
+        let mut alice = Party::alice();
+        let mut bob = Party::bob().sdes(SrtpSuite::AesCm128HmacSha1_80, 1, None);
+        stand.call(&alice, &bob);
+        stand.filter(&alice, FlowFilter { silenced: true, ..FlowFilter::default() });
+        let ports = [alice.request.rtp, alice.our_rtcp(), bob.request.rtp, bob.our_rtcp()];
+        for (port, kind, mut bytes) in noise {
+            // RTP and RTCP more often than chance would have it.
+            if let Some(first) = bytes.first_mut().filter(|_| kind > 0) {
+                *first = 0x80 | (*first & 0x3F);
+            }
+            if let Some(second) = bytes.get_mut(1).filter(|_| kind > 1) {
+                *second = 200 + (*second % 8);
+            }
+            stand.arrive(ports[port], alice.addr, &bytes);
+        }
+        let dropped: u64 = DropReason::ALL.iter().map(|reason| stand.dropped(*reason)).sum();
+        let (received, sent) = (stand.counters.packets_received.get(), stand.counters.packets_sent.get());
+        proptest::prop_assert_eq!(received, sent + dropped);
+        stand.sent.clear();
+        stand.filter(&alice, FlowFilter::default());
+        (alice.ssrc, alice.sequence_number) = (0xFEED_F00D, 1);
+        let said = stand.speak(&mut alice);
+        proptest::prop_assert!(stand.heard_by(&mut bob).contains(&said));
+    }
+}

@@ -76,7 +76,7 @@ fn legs_with_dtls_reach_plain_sdes_and_dtls_ones_as_client_and_as_server() {
 }
 
 #[test]
-fn fingerprint_may_use_any_hash_function_and_a_wrong_one_gets_no_keys() {
+fn fingerprint_may_use_any_hash_function_and_a_wrong_one_gets_no_keys_until_it_is_corrected() {
     let identity = Identity::generate().expect("a certificate");
     let digest = |hash| {
         use aws_lc_rs::digest;
@@ -104,6 +104,12 @@ fn fingerprint_may_use_any_hash_function_and_a_wrong_one_gets_no_keys() {
         stand.speak(&mut alice);
     }
     assert!(stand.sent_to(bob.addr).is_empty());
+    // The party that answered is another than the one that was described first.
+    alice.remote.security = dtls(&identity, DtlsRole::Server);
+    stand.describe(&alice);
+    stand.key(&mut alice, &identity, Role::Client);
+    assert!(!stand.speak(&mut alice).is_empty());
+    assert_eq!(stand.sent_to(bob.addr).len(), 1);
 }
 
 #[test]
