@@ -22,11 +22,13 @@ use crate::effect::{Effect, Input, Level, Load, Now, Peer, Turn};
 use crate::error::NgError;
 use crate::keys::Draw;
 use crate::message::{self, Encoding};
+use crate::options::Options;
 use crate::orders::Orders;
-use crate::plan::Ours;
+use crate::plan::{LOOP_ATTRIBUTE, Ours};
 use crate::ports::Ports;
 use crate::reply::Reply;
 use crate::request::{Command, Request};
+use crate::sdp::SessionDescription;
 use crate::settings::Settings;
 use crate::statistics::Statistics;
 use crate::timers::{Timer, Timers};
@@ -56,6 +58,7 @@ pub struct NgCore {
     /// Legs of ours in the dataplane that belong to no call.
     orphans: HashSet<LegId>,
     foundation: String,
+    instance: String,
     shutting_down: bool,
 }
 
@@ -82,6 +85,7 @@ impl NgCore {
     pub fn new(settings: Settings, seed: [u8; 32], now: Now) -> NgCore {
         let mut draw = Draw::seeded(seed);
         let foundation = draw.alphanumeric(16);
+        let instance = draw.hexadecimal(6);
         let mut core = NgCore {
             settings,
             draw,
@@ -100,6 +104,7 @@ impl NgCore {
             load: Load::default(),
             orphans: HashSet::new(),
             foundation,
+            instance,
             shutting_down: false,
         };
         core.configure_ports();
@@ -273,9 +278,14 @@ impl NgCore {
         (Kit { settings, ports, draw, orders }, calls)
     }
 
-    pub(crate) fn ours(&self) -> Option<Ours> {
-        let fingerprint = self.dataplane.as_ref()?.fingerprint.clone();
-        Some(Ours { fingerprint, foundation: self.foundation.clone() })
+    pub(crate) fn ours(&self, options: &Options) -> Option<Ours> {
+        let fingerprint = self.dataplane.as_ref()?.fingerprint(options.dtls_fingerprint);
+        Some(Ours { fingerprint, foundation: self.foundation.clone(), instance: self.instance.clone() })
+    }
+
+    /// A description that has passed here before.
+    pub(crate) fn is_loop(&self, description: &SessionDescription) -> bool {
+        description.attribute(LOOP_ATTRIBUTE) == Some(&self.instance)
     }
 
     pub(crate) fn next_wait(&mut self) -> u64 {

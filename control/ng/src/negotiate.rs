@@ -21,6 +21,7 @@ use crate::error::NgError;
 use crate::identity::Dialogue;
 use crate::options::{Dtls, Family, Ice, Options};
 use crate::party::{Heard, Media, MuxVerdict, PartyId};
+use crate::plan;
 use crate::sdes;
 use crate::sdp::{Codec, MediaDescription, Protocol, SessionDescription, Setup};
 use crosspoint_contract::{Direction, DtlsRole, IceCredentials};
@@ -76,8 +77,12 @@ pub fn answer(
         }
         settle_answerer(&mut call.parties[dialogue.from].media[index], line);
         let answerer = &call.parties[dialogue.from].media[index];
-        let (suite, mux) = (answerer.keying.sdes.as_ref().map(|pair| pair.suite), answerer.rtcp_mux.agreed);
-        settle_offerer(&mut call.parties[dialogue.to].media[index], suite, mux, options, kit);
+        let settled = Settled {
+            suite: answerer.keying.sdes.as_ref().map(|pair| pair.suite),
+            mux: answerer.rtcp_mux.agreed,
+            ice: credentials(line),
+        };
+        settle_offerer(&mut call.parties[dialogue.to].media[index], &settled, options, kit);
         open_both(call, dialogue, index, line, options, kit, turn)?;
     }
     Ok(())
@@ -158,20 +163,23 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
         media.treatment.tos = tos;
     }
     let advertised = line.connection.map_or(rtp.ip(), |connection| connection.address);
-    let ice = &line.ice;
-    let credentials = ice.ufrag.clone().zip(ice.pwd.clone()).map(|(ufrag, pwd)| IceCredentials { ufrag, pwd });
     media.heard = Some(Heard {
         rtp,
         rtcp,
         advertised,
-        ice: credentials,
-        ice_lite: ice.lite,
+        ice: credentials(line),
+        ice_lite: line.ice.lite,
         crypto: line.crypto.clone(),
         fingerprint: line.fingerprint.clone(),
         setup: line.setup,
         rtcp_mux: line.rtcp_mux,
         codecs: line.codecs.iter().map(without_parameters).collect(),
     });
+}
+
+fn credentials(line: &MediaDescription) -> Option<IceCredentials> {
+    let (ufrag, pwd) = line.ice.ufrag.clone().zip(line.ice.pwd.clone())?;
+    Some(IceCredentials { ufrag, pwd })
 }
 
 /// What one sends, the other receives.
@@ -225,7 +233,9 @@ fn consider_offer(media: &mut Media, line: &MediaDescription, options: &Options,
     media.keying.dtls_passive =
         wants_passive(options.dtls) || wants_passive(options.dtls_reverse) || kit.settings.dtls_passive;
     media.keying.opportunistic = !line.protocol.is_secure() && !line.crypto.is_empty() && options.osrtp.accept_rfc;
-    set_ice(media, line.ice.is_offered() && !options.reject_ice, kit);
+    media.ptime_ms = plan::milliseconds(options.ptime_reverse_ms);
+    // Where the parties' candidates stay, they check each other, and us under the credentials of the other.
+    set_ice(media, line.ice.is_offered() && !options.reject_ice && !options.ice.joins(), kit);
 }
 
 /// Credentials of ours appear, stay or go.
@@ -240,6 +250,8 @@ fn set_ice(media: &mut Media, speaks: bool, kit: &mut Kit) {
 struct Wish {
     protocol: Protocol,
     ice: bool,
+    /// The sender's, where its candidates stay: a check that reaches us instead is answered in its name.
+    theirs: Option<IceCredentials>,
     mux: bool,
     mux_required: bool,
     crypto: Vec<crate::sdp::CryptoLine>,
@@ -250,7 +262,6 @@ impl Wish {
         let ice = match options.ice {
             Ice::Default => line.ice.is_offered(),
             Ice::Remove => false,
-            // The party's own credentials stand there: candidates of ours need its checks to reach us.
             Ice::Force | Ice::ForceRelay | Ice::Optional => true,
         };
         let mux = options.rtcp_mux;
@@ -258,6 +269,7 @@ impl Wish {
         Wish {
             protocol: options.transport.map_or_else(|| line.protocol.clone(), |t| Protocol::parse(t.name())),
             ice,
+            theirs: credentials(line).filter(|_| options.ice.joins()),
             mux: mux.offer || mux.require || passed,
             mux_required: mux.require,
             crypto: line.crypto.clone(),
@@ -271,7 +283,10 @@ fn decide(media: &mut Media, wish: &Wish, options: &Options, kit: &mut Kit) {
     media.rtcp_mux.offered = wish.mux;
     media.rtcp_mux.required = wish.mux_required;
     media.rtcp_mux.agreed &= wish.mux;
-    set_ice(media, wish.ice, kit);
+    match wish.theirs.clone() {
+        Some(credentials) => media.ice = Some(credentials),
+        None => set_ice(media, wish.ice, kit),
+    }
     let keying = &mut media.keying;
     let secure = media.protocol.is_secure();
     keying.opportunistic = !secure && (options.osrtp.offer || options.osrtp.offer_legacy);
@@ -368,22 +383,30 @@ fn settle_answerer(media: &mut Media, line: &MediaDescription) {
     }
 }
 
+/// What was settled with the answerer.
+struct Settled {
+    suite: Option<sdes::Suite>,
+    mux: bool,
+    ice: Option<IceCredentials>,
+}
+
 /// What the offerer is answered, now that the other side is known.
-fn settle_offerer(
-    media: &mut Media,
-    others_suite: Option<sdes::Suite>,
-    others_mux: bool,
-    options: &Options,
-    kit: &mut Kit,
-) {
+fn settle_offerer(media: &mut Media, other: &Settled, options: &Options, kit: &mut Kit) {
     let Some(heard) = &media.heard else { return };
     media.rtcp_mux.agreed = match media.rtcp_mux.verdict {
         MuxVerdict::No => false,
         MuxVerdict::Yes => true,
-        MuxVerdict::AsOther => others_mux,
+        MuxVerdict::AsOther => other.mux,
     };
-    if options.ice == Ice::Remove {
-        media.ice = None;
+    match options.ice {
+        Ice::Remove => media.ice = None,
+        Ice::ForceRelay | Ice::Optional => media.ice = other.ice.clone(),
+        Ice::Default | Ice::Force => {}
+    }
+    // The profile of an answer may be told, as far as that does not change whether there are keys.
+    let told = options.transport.filter(|told| told.secure == media.protocol.is_secure());
+    if let Some(told) = told {
+        media.protocol = Protocol::parse(told.name());
     }
     let keying = &mut media.keying;
     let opportunistic = keying.opportunistic || (options.osrtp.accept_rfc && !heard.crypto.is_empty());
@@ -403,7 +426,7 @@ fn settle_offerer(
     keying.dtls = None;
     keying.sdes = match options.sdes.off {
         true => None,
-        false => sdes::accept(&heard.crypto, others_suite, &options.sdes, keying.sdes.as_ref(), kit.draw),
+        false => sdes::accept(&heard.crypto, other.suite, &options.sdes, keying.sdes.as_ref(), kit.draw),
     };
 }
 

@@ -12,7 +12,7 @@
 
 use crate::options::Learning;
 use crate::sdes::{KeyPair, OurLine};
-use crate::sdp::{Codec, CryptoLine, Fingerprint, MediaKind, Protocol, Setup};
+use crate::sdp::{Codec, Continuity, CryptoLine, Fingerprint, MediaKind, Protocol, Setup};
 use crosspoint_contract::{Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, StreamReport};
 use std::net::{IpAddr, SocketAddr};
 
@@ -40,8 +40,8 @@ pub struct Party {
     pub was_offered: bool,
     /// Index into the interfaces of the settings, once a request named one.
     pub interface: Option<usize>,
-    /// For `replace-sdp-version`: what was last written to it, and the version it got.
-    pub written: Option<(u64, u64)>,
+    /// What it was told of origins.
+    pub continuity: Continuity,
 }
 
 /// A party deleted by the client.
@@ -78,8 +78,8 @@ pub struct Media {
     pub direction: Direction,
     pub treatment: Treatment,
     pub mid: Option<String>,
-    /// `generate-mid` made it, and the party has not named another.
-    pub was_rejected: bool,
+    /// What answers to it say (`ptime-reverse` of its offer).
+    pub ptime_ms: Option<u32>,
 }
 
 /// What the party's newest description says of an m-line.
@@ -224,7 +224,7 @@ impl Media {
             direction: Direction::SendReceive,
             treatment,
             mid: None,
-            was_rejected: false,
+            ptime_ms: None,
         }
     }
 }

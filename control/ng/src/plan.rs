@@ -20,11 +20,16 @@ use std::net::IpAddr;
 /// What all descriptions of this process have in common.
 #[derive(Clone, Debug)]
 pub struct Ours {
-    /// Of the dataplane's certificate.
+    /// Of the dataplane's certificate, with the function that the request names.
     pub fingerprint: Fingerprint,
     /// Of all our host candidates: one interface, one base, one foundation (RFC 8445 §5.1.1.3).
     pub foundation: String,
+    /// Tells descriptions that have passed this process (`loop-protect`).
+    pub instance: String,
 }
+
+/// The attribute that `loop-protect` leaves behind.
+pub const LOOP_ATTRIBUTE: &str = "rtpengine";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -63,13 +68,13 @@ pub fn session(
         .collect();
     let speaks_ice = media.iter().any(|plan| matches!(plan, MediaPlan::Relayed(plan) if is_ours(&plan.ice)));
     SessionPlan {
-        origin: origin(options, address),
-        name: options.replace.session_name.then(|| "-".into()),
+        origin: OriginPlan { address: options.replace.origin.then_some(address), ..OriginPlan::default() },
+        name: None,
         replace_connection: options.replace.session_connection,
         hide_hold: options.replace.zero_address,
         original_direction: options.original_sendrecv,
         ice_lite: speaks_ice,
-        attributes: Vec::new(),
+        attributes: options.loop_protect.then(|| format!("{LOOP_ATTRIBUTE}:{}", ours.instance)).into_iter().collect(),
         strip_extmap: options.strip_extmap,
         media,
     }
@@ -77,14 +82,6 @@ pub fn session(
 
 fn is_ours(ice: &IcePlan) -> bool {
     matches!(ice, IcePlan::Replace(_))
-}
-
-fn origin(options: &Options, address: IpAddr) -> OriginPlan {
-    OriginPlan {
-        address: options.replace.origin.then_some(address),
-        username: options.replace.username.then(|| "-".into()),
-        ..OriginPlan::default()
-    }
 }
 
 fn media(
@@ -119,9 +116,9 @@ fn media(
         crypto: crypto(media, options, kind),
         crypto_padded: options.sdes.pad,
         dtls: dtls(media, kind, ours),
-        ptime_ms: options.ptime_ms.and_then(|ms| u32::try_from(ms).ok()),
-        ice: ice(media, local, address, options, kind, ours),
-        mid: line.mid.clone().or_else(|| options.generate_mid.then(|| (index + 1).to_string())),
+        ptime_ms: ptime_ms(line, media, options, kind),
+        ice: ice(line, media, local, address, options, ours),
+        mid: mid(index, line, media, options, kind),
     }))
 }
 
@@ -138,8 +135,28 @@ fn codecs(line: &MediaDescription, media: &Media, options: &Options, kind: Kind)
     }
 }
 
+/// An offer is rewritten to `ptime`, its answer to the `ptime-reverse` of the offer.
+fn ptime_ms(line: &MediaDescription, media: &Media, options: &Options, kind: Kind) -> Option<u32> {
+    let told = if kind.is_offer() { milliseconds(options.ptime_ms) } else { media.ptime_ms };
+    told.or(line.ptime_ms)
+}
+
+/// 0 and nonsense are nothing.
+pub fn milliseconds(option: Option<i64>) -> Option<u32> {
+    option.and_then(|ms| u32::try_from(ms).ok()).filter(|ms| *ms > 0)
+}
+
+/// An answer names lines as its receiver did, if names were made for the other party.
+fn mid(index: usize, line: &MediaDescription, media: &Media, options: &Options, kind: Kind) -> Option<String> {
+    match (options.generate_mid, kind.is_offer()) {
+        (false, _) => line.mid.clone(),
+        (true, true) => line.mid.clone().or_else(|| Some((index + 1).to_string())),
+        (true, false) => media.mid.clone(),
+    }
+}
+
 fn placement(media: &Media, local: &Local, address: IpAddr, options: &Options, kind: Kind) -> Placement {
-    if options.ice == crate::options::Ice::ForceRelay {
+    if options.ice == Ice::ForceRelay {
         return Placement::Theirs;
     }
     let mux = media.rtcp_mux;
@@ -178,36 +195,49 @@ fn dtls(media: &Media, kind: Kind, ours: &Ours) -> Option<DtlsPlan> {
     Some(DtlsPlan { setup, fingerprint: ours.fingerprint.clone(), tls_id: None })
 }
 
-fn ice(media: &Media, local: &Local, address: IpAddr, options: &Options, kind: Kind, ours: &Ours) -> IcePlan {
+fn ice(
+    line: &MediaDescription,
+    media: &Media,
+    local: &Local,
+    address: IpAddr,
+    options: &Options,
+    ours: &Ours,
+) -> IcePlan {
     let Some(credentials) = &media.ice else {
         return IcePlan::Remove;
     };
-    if matches!(options.ice, Ice::ForceRelay | Ice::Optional) && kind.is_offer() {
-        return IcePlan::Add(candidates(media, local, address, ours));
+    if options.ice.joins() && line.ice.is_offered() {
+        return IcePlan::Add(candidates(media, local, address, options.ice, ours));
     }
     IcePlan::Replace(OurIce {
         ufrag: credentials.ufrag.clone(),
         pwd: credentials.pwd.clone(),
         trickle: options.trickle_ice,
-        candidates: candidates(media, local, address, ours),
-        end_of_candidates: false,
+        candidates: candidates(media, local, address, Ice::Force, ours),
+        end_of_candidates: options.trickle_ice,
         remote_candidates: Vec::new(),
     })
 }
 
-/// RFC 8445 §5.1.2: host candidates, RTP before RTCP.
-fn candidates(media: &Media, local: &Local, address: IpAddr, ours: &Ours) -> Vec<Candidate> {
-    let rtcp = local.rtcp.filter(|_| !media.rtcp_mux.agreed);
+/// RTP before RTCP. RFC 8445 §5.1.2: a host candidate of ours is the best there is; beside the party's own, ours come below
+/// its host candidates, or, as a relay, below everything.
+fn candidates(media: &Media, local: &Local, address: IpAddr, place: Ice, ours: &Ours) -> Vec<Candidate> {
+    let (kind, type_preference, local_preference) = match place {
+        Ice::ForceRelay => (CandidateKind::Relayed, 0, 0),
+        Ice::Optional => (CandidateKind::Host, 125, 0),
+        _ => (CandidateKind::Host, 126, 65_535),
+    };
     let of = |component: u8, port: u16| Candidate {
         foundation: ours.foundation.clone(),
         component,
         transport: "UDP".into(),
-        priority: (126 << 24) | (65_535 << 8) | (256 - u32::from(component)),
+        priority: (type_preference << 24) | (local_preference << 8) | (256 - u32::from(component)),
         address: (address, port).into(),
-        kind: CandidateKind::Host,
-        related: None,
+        kind,
+        related: (kind == CandidateKind::Relayed).then(|| (address, port).into()),
         extensions: None,
     };
+    let rtcp = local.rtcp.filter(|_| !media.rtcp_mux.agreed);
     let both = [Some(of(1, local.rtp)), rtcp.map(|port| of(2, port))];
     both.into_iter().flatten().collect()
 }

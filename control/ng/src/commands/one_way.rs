@@ -32,7 +32,7 @@ impl NgCore {
         let description = read(options)?;
         let id = call_id(options)?;
         let tag = options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
-        let ours = self.ours().ok_or(NgError::LoadLimit)?;
+        let ours = self.ours(options).ok_or(NgError::LoadLimit)?;
         let key = self.call_or_new(id, peer, turn)?;
         let origin = self.draw.number() >> 1;
         let software = self.settings.software.clone();
@@ -56,7 +56,7 @@ impl NgCore {
 
     pub(super) fn subscribe(&mut self, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
         let key = self.call_by_id(call_id(options)?).ok_or(NgError::UnknownCallIdOfMedia)?;
-        let ours = self.ours().ok_or(NgError::LoadLimit)?;
+        let ours = self.ours(options).ok_or(NgError::LoadLimit)?;
         let tag = match options.to_tag.as_deref().filter(|tag| !tag.is_empty()) {
             Some(tag) => tag.to_owned(),
             None => self.draw.hexadecimal(32),

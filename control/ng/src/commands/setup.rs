@@ -30,6 +30,9 @@ impl NgCore {
         let id = call_id(options)?;
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         let description = read(options)?;
+        if options.loop_protect && self.is_loop(&description) {
+            return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
+        }
         let is_new = self.call_by_id(id).is_none();
         let key = self.call_or_new(id, peer, turn)?;
         let outcome = self.negotiate(key, description, options, Kind::Offer, turn);
@@ -46,6 +49,9 @@ impl NgCore {
         options.to_tag.as_deref().ok_or(NgError::NoToTag)?;
         let description = read(options)?;
         let key = self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
+        if options.loop_protect && self.is_loop(&description) {
+            return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
+        }
         self.negotiate(key, description, options, Kind::Answer, turn)
     }
 
@@ -89,7 +95,7 @@ impl NgCore {
                 let what = Await::Ports { setup: Box::new(setup), tries: 0 };
                 Ok(Outcome::Later(Box::new(Later { id: self.next_wait(), remaining: opened, what })))
             }
-            false => write_setup(self, &setup, turn).map(Outcome::Reply),
+            false => write_setup(self, &setup).map(Outcome::Reply),
         }
     }
 }
@@ -104,11 +110,12 @@ fn opened_since(effects_before: usize, turn: &Turn) -> usize {
 }
 
 /// The reply, once ports are sure.
-pub(crate) fn write_setup(core: &mut NgCore, setup: &Setup, _turn: &mut Turn) -> Result<Reply, NgError> {
-    let ours = core.ours().ok_or(NgError::LoadLimit)?;
-    let call = core.calls.get(&setup.key).ok_or(NgError::UnknownCallId)?;
+pub(crate) fn write_setup(core: &mut NgCore, setup: &Setup) -> Result<Reply, NgError> {
+    let ours = core.ours(&setup.options).ok_or(NgError::LoadLimit)?;
+    let call = core.calls.get_mut(&setup.key).ok_or(NgError::UnknownCallId)?;
     let plan = plan::session(call, setup.dialogue, &setup.description, &setup.options, setup.kind, &ours);
-    sdp::write(&setup.description, &plan).map(Reply::sdp).map_err(of_sdp)
+    let told = &mut call.parties[setup.dialogue.to].continuity;
+    told.write(&setup.description, plan, setup.options.replace).map(Reply::sdp).map_err(of_sdp)
 }
 
 pub(super) fn read(options: &Options) -> Result<SessionDescription, NgError> {

@@ -76,7 +76,7 @@ impl NgCore {
         let Some(wait) = self.waits.remove(&id) else { return };
         let reply = match wait.what {
             Await::Figures { call, parties, then_delete } => self.figures_reply(call, parties, then_delete, turn),
-            Await::Ports { setup, .. } => match write_setup(self, &setup, turn) {
+            Await::Ports { setup, .. } => match write_setup(self, &setup) {
                 Ok(reply) => reply,
                 Err(error) => Reply::error(error),
             },

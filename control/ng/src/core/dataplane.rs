@@ -7,9 +7,11 @@ use super::NgCore;
 use crate::call::{Kit, call_of};
 use crate::effect::{Level, Turn};
 use crate::limits::{ORPHANS_KEPT_MS, REPAIR_MS};
+use crate::options::FingerprintHash;
 use crate::orders::Purpose;
 use crate::sdp::Fingerprint;
 use crate::timers::Timer;
+use aws_lc_rs::digest;
 use crosspoint_contract::{
     Answer, CallKey, Command, DataplaneHello, Done, Event, HashFunction, LegId, Refused, Snapshot,
 };
@@ -17,16 +19,32 @@ use crosspoint_contract::{
 /// What a dataplane said of itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Attached {
-    pub fingerprint: Fingerprint,
+    fingerprint: Fingerprint,
+    certificate_der: Vec<u8>,
     /// A port cannot be taken by another program unnoticed: no need to wait for its opening.
     pub steered: bool,
+}
+
+impl Attached {
+    /// RFC 8122 §5: any of the registered functions, over the certificate in DER.
+    pub fn fingerprint(&self, with: Option<FingerprintHash>) -> Fingerprint {
+        let (hash, function) = match with {
+            None | Some(FingerprintHash::Sha256) => return self.fingerprint.clone(),
+            Some(FingerprintHash::Sha1) => (HashFunction::Sha1, &digest::SHA1_FOR_LEGACY_USE_ONLY),
+            Some(FingerprintHash::Sha224) => (HashFunction::Sha224, &digest::SHA224),
+            Some(FingerprintHash::Sha384) => (HashFunction::Sha384, &digest::SHA384),
+            Some(FingerprintHash::Sha512) => (HashFunction::Sha512, &digest::SHA512),
+        };
+        Fingerprint { hash, digest: digest::digest(function, &self.certificate_der).as_ref().to_vec() }
+    }
 }
 
 impl NgCore {
     pub(super) fn attach(&mut self, hello: DataplaneHello, snapshot: Snapshot, turn: &mut Turn) {
         let digest = hello.fingerprint.sha256.to_vec();
         let fingerprint = Fingerprint { hash: HashFunction::Sha256, digest };
-        self.dataplane = Some(Attached { fingerprint, steered: hello.ports.steered });
+        let certificate_der = hello.certificate_der;
+        self.dataplane = Some(Attached { fingerprint, certificate_der, steered: hello.ports.steered });
         self.orders.attach();
         self.adopt(&snapshot, turn);
         let (mut kit, calls) = self.kit();

@@ -27,7 +27,7 @@ pub fn publish(
         if let Some(heard) = &mut media.heard {
             heard.codecs = accepted(line, options);
         }
-        settle_offerer(media, None, true, options, kit);
+        settle_offerer(media, &Settled { suite: None, mux: true, ice: None }, options, kit);
         let family = line.connection.is_some_and(|connection| connection.address.is_ipv6());
         let place = Place { asked_for: None, fallback: family, other: None, stays: true };
         open(call, publisher, index, place, kit, turn)?;

@@ -69,6 +69,13 @@ pub enum Ice {
     Optional,
 }
 
+impl Ice {
+    /// The party's own candidates stay, and ours stand beside them.
+    pub fn joins(self) -> bool {
+        matches!(self, Ice::ForceRelay | Ice::Optional)
+    }
+}
+
 /// `ICE-lite`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IceLite {

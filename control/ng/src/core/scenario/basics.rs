@@ -130,3 +130,29 @@ fn where_ports_may_be_taken_the_answer_waits_and_others_are_tried() {
     assert!(open.iter().all(|port| [40_002, 40_006].contains(port)), "{open:?}");
     assert!(open.contains(&port(&offered)), "the description names a port that is open");
 }
+
+#[test]
+fn a_description_that_passed_here_before_passes_unchanged() {
+    let mut world = World::new();
+    let caller = audio("198.51.100.10", 4000);
+    let protect: &[(&str, &[&str])] = &[("flags", &["loop protect"])];
+    let options = [("call-id", "c1"), ("from-tag", "f"), ("sdp", caller.as_str())];
+    let once = sdp(&world.ask_with("offer", &options, protect));
+    assert_eq!(lines(&once, "a=rtpengine:").len(), 1);
+    let options = [("call-id", "c1"), ("from-tag", "f"), ("via-branch", "x"), ("sdp", once.as_str())];
+    assert_eq!(sdp(&world.ask_with("offer", &options, protect)), once);
+    assert_eq!(world.dataplane.legs.len(), 2);
+}
+
+#[test]
+fn versions_rise_when_the_text_changes_for_its_receiver() {
+    let mut world = World::new();
+    let offered = |world: &mut World, port| {
+        let caller = audio("198.51.100.10", port);
+        let options = [("call-id", "c1"), ("from-tag", "f"), ("sdp", caller.as_str())];
+        let text = sdp(&world.ask_with("offer", &options, &[("replace", &["SDP-version"])]));
+        lines(&text, "o=")[0].split(' ').nth(2).unwrap().to_owned()
+    };
+    let versions: Vec<_> = [4000, 4000, 4100].map(|port| offered(&mut world, port)).into();
+    assert_eq!(versions, ["1", "1", "2"]);
+}

@@ -151,3 +151,14 @@ fn dtls_and_sdes_are_offered_as_the_flags_say() {
     assert_eq!(offered(&[], &["off"]), (0, 1));
     assert_eq!(offered(&[], &["no-AES_CM_128_HMAC_SHA1_80", "no-AEAD_AES_256_GCM"]), (3, 1));
 }
+
+#[test]
+fn the_fingerprint_is_made_with_the_function_that_is_asked_for() {
+    let mut world = World::new();
+    let more = [("transport-protocol", "RTP/SAVP"), ("DTLS-fingerprint", "sha-1")];
+    let offered = sdp(&world.offer("c1", "f", &audio("198.51.100.10", 4000), &more));
+    let fingerprint = lines(&offered, "a=fingerprint:")[0];
+    // Of the two bytes 30 00 that stand for a certificate here.
+    assert!(fingerprint.starts_with("a=fingerprint:sha-1 "), "{fingerprint}");
+    assert_eq!(fingerprint.rsplit(' ').next().map(str::len), Some(59));
+}
