@@ -108,7 +108,11 @@ class Relay:
         self.process = subprocess.Popen(
             program + arguments, stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
-        self._await_pong()
+        try:
+            self._await_pong()
+        except BaseException:
+            self.stop()
+            raise
 
     @classmethod
     def rtpengine(cls, ports=(30000, 30999), interfaces=("127.0.0.1",), more=(), ng_port=None):
@@ -116,9 +120,11 @@ class Relay:
 
     @classmethod
     def crosspoint(cls, ports=(31000, 31999), interfaces=("127.0.0.1",), more=(), ng_port=None):
-        data_dir = tempfile.mkdtemp(prefix="crosspoint-ng-")
-        program = [CROSSPOINT, "rtpengine", "--config-file=none", f"--data-dir={data_dir}"]
-        return cls._start(program, ports, interfaces, more, ng_port)
+        data = tempfile.TemporaryDirectory(prefix="crosspoint-ng-", ignore_cleanup_errors=True)
+        program = [CROSSPOINT, "rtpengine", "--config-file=none", f"--data-dir={data.name}"]
+        relay = cls._start(program, ports, interfaces, more, ng_port)
+        relay.data = data
+        return relay
 
     @classmethod
     def under_test(cls, **options):
@@ -176,6 +182,8 @@ class Relay:
             self.process.kill()
             status = self.process.wait()
         self.log.close()
+        if hasattr(self, "data"):
+            self.data.cleanup()
         return status, time.monotonic() - begun
 
     def __enter__(self):
@@ -184,6 +192,7 @@ class Relay:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.stop()
+        pathlib.Path(self.log_path).unlink(missing_ok=True)
 
 
 def _resident(pid):
