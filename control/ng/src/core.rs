@@ -3,7 +3,8 @@
 //! ```text
 //!   Message ─▶ cookies ─▶ message ─▶ request ─▶ commands::* ─┬─▶ Effect::Order …, Effect::Reply
 //!                                                            └─▶ Wait (figures, ports) ── answers or deadline ─▶ Reply
-//!   DataplaneAnswered, DataplaneSaid ─▶ calls, waits
+//!   Reply of a command with orders ─▶ held until they are answered
+//!   DataplaneAnswered, DataplaneSaid ─▶ calls, waits, held replies
 //! ```
 //!
 //! Input: [`Input`]. Output: [`Effect`]s in order. Owns the calls, the ports, the orders under way and the answers that wait.
@@ -12,6 +13,7 @@
 mod answers;
 mod dataplane;
 mod due;
+mod held;
 #[cfg(test)]
 mod scenario;
 
@@ -51,6 +53,7 @@ pub struct NgCore {
     cookies: Cookies<Peer>,
     pub(crate) waits: HashMap<u64, Wait>,
     last_wait: u64,
+    pub(crate) held: held::HeldReplies,
     pub(crate) statistics: Statistics,
     /// What the attached dataplane said of itself.
     pub(crate) dataplane: Option<dataplane::Attached>,
@@ -99,6 +102,7 @@ impl NgCore {
             cookies: Cookies::default(),
             waits: HashMap::new(),
             last_wait: 0,
+            held: held::HeldReplies::new(),
             statistics: Statistics::new(now),
             dataplane: None,
             load: Load::default(),
@@ -196,8 +200,9 @@ impl NgCore {
         for warning in &request.options.warnings {
             turn.note(Level::Warn, "option_unknown", call, warning.as_str());
         }
+        let orders_before = self.orders.last_given();
         match self.run(&question.peer, &request, turn) {
-            Ok(Outcome::Reply(reply)) => self.reply(question, &reply, turn),
+            Ok(Outcome::Reply(reply)) => self.reply_when_done(question, reply, orders_before, turn),
             Ok(Outcome::Later(later)) => self.wait(question, *later, turn),
             Err(error) => {
                 let text = format!("{} from {}: {error}", request.command.name(), question.peer.address);

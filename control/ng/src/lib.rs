@@ -9,8 +9,8 @@
 //!           -> core: calls, parties, ports -> sdp: read, decide, write -> reply, and orders for the dataplane
 //! ```
 //!
-//! Compatibility level: rtpengine 10.5.3. A reply does not wait for the dataplane: ports, ICE credentials and SDES keys
-//! are chosen here. Only replies that carry figures do (`query`, `delete`).
+//! Compatibility level: rtpengine 10.5.3. Ports, ICE credentials and SDES keys are chosen here, so a reply is written at
+//! once; it leaves when the dataplane has taken the orders behind it, because a proxy takes it for done.
 
 #![forbid(unsafe_code)]
 

@@ -6,6 +6,10 @@ use crate::effect::Load;
 use crate::error::NgError;
 use crate::settings::Settings;
 
+/// How long a reply is held for the dataplane to take the orders behind it. It needs well under a millisecond; a proxy
+/// repeats its question after a second.
+pub const ORDERS_WAIT_MS: u64 = 500;
+
 /// How long an answer waits for figures of the dataplane: far above a round trip, far below a client's repetition.
 pub const FIGURES_WAIT_MS: u64 = 400;
 /// How long an answer waits for ports to be opened, where that may fail.

@@ -30,10 +30,11 @@ pub enum Purpose {
 #[derive(Debug, Default)]
 pub struct Orders {
     attached: bool,
+    /// The number given last; orders leave in the order of their numbers.
     last: u64,
     outstanding: HashMap<u64, Purpose>,
     /// Beyond what may be outstanding.
-    waiting: VecDeque<(Command, Purpose)>,
+    waiting: VecDeque<(u64, Command, Purpose)>,
 }
 
 impl Orders {
@@ -46,25 +47,31 @@ impl Orders {
         if !self.attached {
             return;
         }
-        match self.outstanding.len() < COMMANDS_OUTSTANDING_MAX {
-            true => self.send(command, purpose, turn),
-            false => self.waiting.push_back((command, purpose)),
-        }
-    }
-
-    fn send(&mut self, command: Command, purpose: Purpose, turn: &mut Turn) {
         self.last += 1;
-        self.outstanding.insert(self.last, purpose);
-        turn.effects.push(Effect::Order(Order { id: CommandId(OURS | self.last), command }));
+        match self.outstanding.len() < COMMANDS_OUTSTANDING_MAX {
+            true => self.send(self.last, command, purpose, turn),
+            false => self.waiting.push_back((self.last, command, purpose)),
+        }
     }
 
-    /// What is answered; `None` for the orders of others and of earlier attachments.
-    pub fn answered(&mut self, id: CommandId, turn: &mut Turn) -> Option<Purpose> {
-        let purpose = (id.0 & OURS != 0).then(|| self.outstanding.remove(&(id.0 & !OURS)))??;
-        if let Some((command, purpose)) = self.waiting.pop_front() {
-            self.send(command, purpose, turn);
+    /// The number of the order given last.
+    pub fn last_given(&self) -> u64 {
+        self.last
+    }
+
+    fn send(&mut self, number: u64, command: Command, purpose: Purpose, turn: &mut Turn) {
+        self.outstanding.insert(number, purpose);
+        turn.effects.push(Effect::Order(Order { id: CommandId(OURS | number), command }));
+    }
+
+    /// What is answered, and the order's number; `None` for the orders of others and of earlier attachments.
+    pub fn answered(&mut self, id: CommandId, turn: &mut Turn) -> Option<(u64, Purpose)> {
+        let answered = (id.0 & OURS != 0).then_some(id.0 & !OURS)?;
+        let purpose = self.outstanding.remove(&answered)?;
+        if let Some((number, command, purpose)) = self.waiting.pop_front() {
+            self.send(number, command, purpose, turn);
         }
-        Some(purpose)
+        Some((answered, purpose))
     }
 
     pub fn attach(&mut self) {

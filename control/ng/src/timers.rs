@@ -17,6 +17,8 @@ pub enum Timer {
     Repair(CallKey),
     /// An answer waits for figures no longer.
     Wait(u64),
+    /// A reply waits no longer for the orders behind it.
+    Held(u64),
     /// Legs that a former control plane left behind.
     Orphans,
 }

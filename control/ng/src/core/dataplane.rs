@@ -78,11 +78,12 @@ impl NgCore {
         for id in waiting {
             self.finish(id, turn);
         }
+        self.release_all(turn);
         turn.note(Level::Warn, "dataplane_lost", None, "new calls are refused until a dataplane attaches");
     }
 
     pub(super) fn take_answer(&mut self, answer: Answer, turn: &mut Turn) {
-        let Some(purpose) = self.orders.answered(answer.id, turn) else { return };
+        let Some((number, purpose)) = self.orders.answered(answer.id, turn) else { return };
         if let Err(refused) = &answer.result {
             self.take_refusal(purpose, refused, turn);
         }
@@ -104,6 +105,7 @@ impl NgCore {
             (Purpose::Nothing, Ok(Done::Report(report))) => self.statistics.leg_closed(&report),
             _ => {}
         }
+        self.order_done(number, turn);
     }
 
     fn keep_figures(&mut self, wait: u64, leg: LegId, done: Done, turn: &mut Turn) {

@@ -20,6 +20,7 @@ impl NgCore {
                 }
                 Timer::Repair(key) => self.repair(key, turn),
                 Timer::Wait(id) => self.finish(id, turn),
+                Timer::Held(last) => self.release(last, turn),
                 Timer::Orphans => self.close_orphans(turn),
             }
         }

@@ -1,7 +1,7 @@
 //! Dataplanes that come, go, forget and are busy.
 
 use super::*;
-use crosspoint_contract::{Answer, CommandId, Refused, WorkerId};
+use crosspoint_contract::{Answer, CommandId, Done, Refused, WorkerId};
 
 #[test]
 fn another_dataplane_is_told_everything_anew() {
@@ -24,12 +24,29 @@ fn another_dataplane_is_told_everything_anew() {
 fn a_busy_dataplane_is_asked_again() {
     let mut world = World::new();
     world.dataplane.is_mute = true;
-    world.offer("c1", "f", &audio("198.51.100.10", 4000), &[]);
+    world.send("offer", &[("call-id", "c1"), ("from-tag", "f"), ("sdp", &audio("198.51.100.10", 4000))], &[]);
     world.ordered();
     let id = CommandId((1 << 62) | 1);
     world.input(Input::DataplaneAnswered(Answer { id, result: Err(Refused::Busy(WorkerId(0))) }));
     world.advance(200);
     assert!(world.ordered().iter().any(|command| matches!(command, Command::OpenLeg { .. })));
+}
+
+#[test]
+fn a_reply_leaves_when_the_dataplane_has_taken_the_orders_behind_it() {
+    let mut world = World::new();
+    world.dataplane.is_mute = true;
+    world.send("offer", &[("call-id", "c1"), ("from-tag", "f"), ("sdp", &audio("198.51.100.10", 4000))], &[]);
+    let orders = world.ordered().len() as u64;
+    for number in 1..=orders {
+        assert_eq!(world.heard(), None, "before order {number} of {orders} is answered");
+        world.input(Input::DataplaneAnswered(Answer { id: CommandId((1 << 62) | number), result: Ok(Done::Ok) }));
+    }
+    assert_eq!(world.heard().unwrap().text("result"), Some("ok"));
+    world.send("block media", &[("call-id", "c1"), ("all", "all")], &[]);
+    assert_eq!(world.heard(), None);
+    world.advance(crate::limits::ORDERS_WAIT_MS);
+    assert_eq!(world.heard().unwrap().text("result"), Some("ok"), "a dataplane that does not answer delays it only");
 }
 
 #[test]
