@@ -88,15 +88,13 @@ impl NgCore {
         if kind == Kind::Answer {
             self.set_expiry(key, turn);
         }
-        let setup = Setup { key, dialogue, description, options: options.clone(), kind };
         let opened = opened_since(orders_before, turn);
-        match opened > 0 && self.dataplane.as_ref().is_some_and(|dataplane| !dataplane.steered) {
-            true => {
-                let what = Await::Ports { setup: Box::new(setup), tries: 0 };
-                Ok(Outcome::Later(Box::new(Later { id: self.next_wait(), remaining: opened, what })))
-            }
-            false => write_setup(self, &setup).map(Outcome::Reply),
+        if opened == 0 || self.dataplane.as_ref().is_none_or(|dataplane| dataplane.steered) {
+            return write(self, key, dialogue, &description, options, kind).map(Outcome::Reply);
         }
+        let setup = Setup { key, dialogue, description, options: options.clone(), kind };
+        let what = Await::Ports { setup: Box::new(setup), tries: 0 };
+        Ok(Outcome::Later(Box::new(Later { id: self.next_wait(), remaining: opened, what })))
     }
 }
 
@@ -111,11 +109,22 @@ fn opened_since(effects_before: usize, turn: &Turn) -> usize {
 
 /// The reply, once ports are sure.
 pub(crate) fn write_setup(core: &mut NgCore, setup: &Setup) -> Result<Reply, NgError> {
-    let ours = core.ours(&setup.options).ok_or(NgError::LoadLimit)?;
-    let call = core.calls.get_mut(&setup.key).ok_or(NgError::UnknownCallId)?;
-    let plan = plan::session(call, setup.dialogue, &setup.description, &setup.options, setup.kind, &ours);
-    let told = &mut call.parties[setup.dialogue.to].continuity;
-    told.write(&setup.description, plan, setup.options.replace).map(Reply::sdp).map_err(of_sdp)
+    write(core, setup.key, setup.dialogue, &setup.description, &setup.options, setup.kind)
+}
+
+fn write(
+    core: &mut NgCore,
+    key: CallKey,
+    dialogue: Dialogue,
+    description: &SessionDescription,
+    options: &Options,
+    kind: Kind,
+) -> Result<Reply, NgError> {
+    let ours = core.ours(options).ok_or(NgError::LoadLimit)?;
+    let call = core.calls.get_mut(&key).ok_or(NgError::UnknownCallId)?;
+    let plan = plan::session(call, dialogue, description, options, kind, &ours);
+    let told = &mut call.parties[dialogue.to].continuity;
+    told.write(description, plan, options.replace).map(Reply::sdp).map_err(of_sdp)
 }
 
 pub(super) fn read(options: &Options) -> Result<SessionDescription, NgError> {
