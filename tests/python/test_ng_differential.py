@@ -26,15 +26,17 @@ FIGURES = re.compile(r"created|last|packets|bytes|errors|duration|uptime|delay|c
 
 
 def tagged_ports(lines):
-    """Ports of the relay become P, and P+1 for the one above the media line's."""
-    port = None
+    """Ports of the relay become P, and P+1 for the one above the media line's; tags after the first suite's are numbers T."""
+    port, suites = None, 0
     for line in lines:
         media = re.match(r"m=(\S+) (\d+) (.*)", line)
         if media:
-            port = int(media[2])
+            port, suites = int(media[2]), 0
             line = line if port in (0, 9) else f"m={media[1]} P {media[3]}"
         elif port and line.startswith(("a=rtcp:", "a=candidate:")):
             line = re.sub(r"(?<=[: ])(\d{4,5})(?= |$)", lambda found: _relative(int(found[1]), port), line)
+        elif line.startswith("a=crypto:"):
+            line, suites = re.sub(r":\d+ ", ":T ", line) if suites else line, suites + 1
         yield line
 
 

@@ -106,6 +106,7 @@ fn flags(media: &Media, party: &Party) -> Vec<&'static str> {
         ("SDES", media.keying.sdes.is_some()),
         ("ICE", media.ice.is_some()),
         ("ICE controlling", party.was_offered),
+        ("unidirectional", media.treatment.unidirectional),
     ];
     all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()
 }

@@ -23,7 +23,7 @@ use crate::options::{Dtls, Family, Ice, Options};
 use crate::party::{Heard, Media, MuxVerdict, PartyId};
 use crate::plan;
 use crate::sdes;
-use crate::sdp::{Codec, MediaDescription, Protocol, SessionDescription, Setup};
+use crate::sdp::{Codec, MediaDescription, Protocol, SessionDescription, Setup, codecs};
 use crosspoint_contract::{Direction, DtlsRole, IceCredentials};
 use std::net::{IpAddr, SocketAddr};
 
@@ -49,7 +49,9 @@ pub fn offer(
         }
         consider_offer(&mut call.parties[dialogue.from].media[index], line, options, kit);
         let wish = Wish::read(line, options);
-        decide(&mut call.parties[dialogue.to].media[index], &wish, options, kit);
+        let receivers = &mut call.parties[dialogue.to].media[index];
+        decide(receivers, &wish, options, kit);
+        receivers.offered_types = codecs::selection(line, &options.codecs);
         open_both(call, dialogue, index, line, options, kit, turn)?;
     }
     Ok(())
@@ -64,7 +66,12 @@ pub fn answer(
     kit: &mut Kit,
     turn: &mut Turn,
 ) -> Result<(), NgError> {
+    let told = call.parties[dialogue.from].interface;
     prepare(call, [dialogue.from, dialogue.to], description, options, kit);
+    if call.parties[dialogue.from].legs().next().is_some() {
+        // The answerer sends to where it was offered, whatever the request says by now.
+        call.parties[dialogue.from].interface = told;
+    }
     call.answered = true;
     // An answer may name a party that no offer went to.
     call.parties[dialogue.from].was_offered |= !call.parties[dialogue.to].was_offered;
@@ -75,6 +82,7 @@ pub fn answer(
             close_line(call, dialogue, index, kit, turn);
             continue;
         }
+        follow_kind(&mut call.parties[dialogue.to].media[index], line);
         settle_answerer(&mut call.parties[dialogue.from].media[index], line);
         let answerer = &call.parties[dialogue.from].media[index];
         let settled = Settled {
@@ -86,6 +94,18 @@ pub fn answer(
         open_both(call, dialogue, index, line, options, kit, turn)?;
     }
     Ok(())
+}
+
+/// An answerer may name formats that were kept from it, since others of its kind would offer them: they are none of the
+/// answer, unless nothing else is.
+pub fn hold_to_offer(call: &Call, answerer: PartyId, description: &mut SessionDescription) {
+    for (line, media) in description.media.iter_mut().zip(&call.parties[answerer].media) {
+        let Some(offered) = &media.offered_types else { continue };
+        let was_offered = |codec: &Codec| offered.contains(&codec.payload_type);
+        if line.codecs.iter().any(was_offered) {
+            line.codecs.retain(was_offered);
+        }
+    }
 }
 
 /// Both parties are told to the dataplane, and who hears whom.
@@ -150,9 +170,7 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
     media.kind = line.kind.clone();
     media.mid.clone_from(&line.mid);
     media.direction = line.direction_wanted();
-    if options.unidirectional {
-        media.direction = Direction::SendOnly;
-    }
+    media.treatment.unidirectional |= options.unidirectional;
     media.treatment.asymmetric = options.asymmetric && !options.symmetric;
     media.treatment.strict_source = options.strict_source;
     media.treatment.media_handover = options.media_handover;
@@ -211,6 +229,14 @@ fn note_ice_restart(media: &mut Media, line: &MediaDescription) {
     let is_same = |ice: &IceCredentials| line.ice.ufrag.as_ref() == Some(&ice.ufrag);
     if before.is_some_and(|ice| line.ice.is_offered() && !is_same(ice)) {
         media.ice = None;
+    }
+}
+
+/// Some agents answer a line that is not RTP with one that is: the answer counts.
+fn follow_kind(offerers: &mut Media, answer: &MediaDescription) {
+    if !offerers.protocol.is_rtp() {
+        offerers.protocol = answer.protocol.clone();
+        offerers.kind = answer.kind.clone();
     }
 }
 
@@ -289,7 +315,9 @@ fn decide(media: &mut Media, wish: &Wish, options: &Options, kit: &mut Kit) {
     }
     let keying = &mut media.keying;
     let secure = media.protocol.is_secure();
-    keying.opportunistic = !secure && (options.osrtp.offer || options.osrtp.offer_legacy);
+    // RFC 8643 §3.1: what the sender offers that way is passed on that way, unless a profile is asked for.
+    let passed_on = options.transport.is_none() && !wish.crypto.is_empty();
+    keying.opportunistic = !secure && (options.osrtp.offer || options.osrtp.offer_legacy || passed_on);
     keying.dtls_off = options.dtls == Some(Dtls::Off);
     let offers_keys = secure || keying.opportunistic;
     let offers_sdes = offers_keys && !options.sdes.off;
@@ -364,8 +392,12 @@ fn settle_answerer(media: &mut Media, line: &MediaDescription) {
     let keying = &mut media.keying;
     let was_plain = keying.plain || keying.opportunistic;
     media.protocol = line.protocol.clone();
-    media.rtcp_mux.agreed = media.rtcp_mux.offered && line.rtcp_mux;
+    // Who says so without having been asked does so all the same.
+    media.rtcp_mux.agreed = line.rtcp_mux;
     keying.plain = false;
+    if line.ice.ufrag.is_none() {
+        media.ice = None;
+    }
     if keying.dtls_offered && line.fingerprint.is_some() {
         // RFC 5763 §5: the answerer says active or passive; we are the other.
         keying.dtls = Some(match line.setup {
@@ -378,9 +410,6 @@ fn settle_answerer(media: &mut Media, line: &MediaDescription) {
     keying.dtls = None;
     keying.sdes = sdes::answered(&line.crypto, &keying.offered, keying.sdes.as_ref());
     keying.plain = keying.sdes.is_none() && was_plain && !line.protocol.is_secure();
-    if line.ice.ufrag.is_none() && media.heard.as_ref().is_some_and(|heard| heard.ice.is_none()) {
-        media.ice = None;
-    }
 }
 
 /// What was settled with the answerer.
@@ -409,14 +438,16 @@ fn settle_offerer(media: &mut Media, other: &Settled, options: &Options, kit: &m
         media.protocol = Protocol::parse(told.name());
     }
     let keying = &mut media.keying;
-    let opportunistic = keying.opportunistic || (options.osrtp.accept_rfc && !heard.crypto.is_empty());
+    let accepts = options.osrtp.accept_rfc || others_suite.is_some();
+    let opportunistic = keying.opportunistic || (accepts && !heard.crypto.is_empty());
     let secure = media.protocol.is_secure();
     keying.plain = !secure && !opportunistic;
     if keying.plain {
         (keying.dtls, keying.sdes) = (None, None);
         return;
     }
-    let off = keying.dtls_off || options.dtls == Some(Dtls::Off);
+    // Without DTLS, a profile that knows no other keys would be left with none.
+    let off = (keying.dtls_off || options.dtls == Some(Dtls::Off)) && !media.protocol.is_dtls();
     if secure && heard.fingerprint.is_some() && !off {
         let passive = keying.dtls_passive || options.dtls == Some(Dtls::Passive);
         keying.dtls = Some(role_towards_offerer(heard.setup, keying.dtls, passive));

@@ -77,6 +77,8 @@ pub struct Media {
     /// As the party sees it.
     pub direction: Direction,
     pub treatment: Treatment,
+    /// Payload types that it was offered, if options left some out: its answer is held to them.
+    pub offered_types: Option<Box<[u8]>>,
     pub mid: Option<String>,
     /// What answers to it say (`ptime-reverse` of its offer).
     pub ptime_ms: Option<u32>,
@@ -148,6 +150,8 @@ pub struct Keying {
 pub struct Treatment {
     pub learning: Learning,
     pub asymmetric: bool,
+    /// Said to `query` only: what flows one way is relayed as fast as anything else.
+    pub unidirectional: bool,
     pub strict_source: bool,
     pub media_handover: bool,
     pub tos: u8,
@@ -211,7 +215,14 @@ impl Party {
 
 impl Media {
     pub fn new(kind: MediaKind, protocol: Protocol, learning: Learning, tos: u8) -> Media {
-        let treatment = Treatment { learning, asymmetric: false, strict_source: false, media_handover: false, tos };
+        let treatment = Treatment {
+            learning,
+            asymmetric: false,
+            unidirectional: false,
+            strict_source: false,
+            media_handover: false,
+            tos,
+        };
         Media {
             kind,
             protocol,
@@ -223,6 +234,7 @@ impl Media {
             ice: None,
             direction: Direction::SendReceive,
             treatment,
+            offered_types: None,
             mid: None,
             ptime_ms: None,
         }

@@ -58,7 +58,7 @@ impl NgCore {
     fn negotiate(
         &mut self,
         key: CallKey,
-        description: SessionDescription,
+        mut description: SessionDescription,
         options: &Options,
         kind: Kind,
         turn: &mut Turn,
@@ -79,6 +79,7 @@ impl NgCore {
             }
             false => {
                 let dialogue = identity::of_answer(call, options, now_us)?;
+                negotiate::hold_to_offer(call, dialogue.from, &mut description);
                 negotiate::answer(call, dialogue, &description, options, &mut kit, turn)?;
                 negotiate::commit(call, dialogue, &mut kit, turn);
                 dialogue

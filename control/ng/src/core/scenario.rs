@@ -6,6 +6,7 @@
 //!                   └──Answered─────────┴──Order──▶ FakeDataplane
 //! ```
 
+mod answers;
 mod basics;
 mod commands;
 mod dataplane;

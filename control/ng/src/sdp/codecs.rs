@@ -19,6 +19,12 @@ pub fn offered(media: &MediaDescription, options: &Codecs) -> Vec<Codec> {
     select(&media.codecs, options, &removing)
 }
 
+/// The payload types of [`offered`]; `None` where options leave nothing out.
+pub fn selection(media: &MediaDescription, options: &Codecs) -> Option<Box<[u8]>> {
+    let is_selective = !(options.strip.is_empty() && options.mask.is_empty() && options.consume.is_empty());
+    is_selective.then(|| offered(media, options).iter().map(|codec| codec.payload_type).collect())
+}
+
 /// The list of an answer, for the party that offered `offered`: an answer holds nothing that was not offered (RFC 3264 §6.1).
 /// With `single`, only the first format of media, and what goes with media.
 pub fn answered(media: &MediaDescription, offered: &[Codec], options: &Codecs, single: bool) -> Vec<Codec> {
