@@ -285,7 +285,8 @@ impl NgCore {
 
     pub(crate) fn ours(&self, options: &Options) -> Option<Ours> {
         let fingerprint = self.dataplane.as_ref()?.fingerprint(options.dtls_fingerprint);
-        Some(Ours { fingerprint, foundation: self.foundation.clone(), instance: self.instance.clone() })
+        let address = self.settings.first_address()?.advertised;
+        Some(Ours { fingerprint, foundation: self.foundation.clone(), address, instance: self.instance.clone() })
     }
 
     /// A description that has passed here before.

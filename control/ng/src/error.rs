@@ -44,6 +44,9 @@ pub enum NgError {
     IncompleteSdp,
     #[error("Error rewriting SDP")]
     RewriteFailed,
+    /// Ours: rtpengine would send there.
+    #[error("Media address not allowed: a port of this relay, loopback, link-local, multicast or broadcast")]
+    Misdirected,
 
     // Limits: clients go to another node.
     #[error("Ran out of ports")]

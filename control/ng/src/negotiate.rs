@@ -421,7 +421,9 @@ struct Settled {
 
 /// What the offerer is answered, now that the other side is known.
 fn settle_offerer(media: &mut Media, other: &Settled, options: &Options, kit: &mut Kit) {
-    let Some(heard) = &media.heard else { return };
+    if media.heard.is_none() {
+        return;
+    }
     media.rtcp_mux.agreed = match media.rtcp_mux.verdict {
         MuxVerdict::No => false,
         MuxVerdict::Yes => true,
@@ -430,15 +432,17 @@ fn settle_offerer(media: &mut Media, other: &Settled, options: &Options, kit: &m
     match options.ice {
         Ice::Remove => media.ice = None,
         Ice::ForceRelay | Ice::Optional => media.ice = other.ice.clone(),
-        Ice::Default | Ice::Force => {}
+        Ice::Force => set_ice(media, true, kit),
+        Ice::Default => {}
     }
+    let Some(heard) = &media.heard else { return };
     // The profile of an answer may be told, as far as that does not change whether there are keys.
     let told = options.transport.filter(|told| told.secure == media.protocol.is_secure());
     if let Some(told) = told {
         media.protocol = Protocol::parse(told.name());
     }
     let keying = &mut media.keying;
-    let accepts = options.osrtp.accept_rfc || others_suite.is_some();
+    let accepts = options.osrtp.accept_rfc || other.suite.is_some();
     let opportunistic = keying.opportunistic || (accepts && !heard.crypto.is_empty());
     let secure = media.protocol.is_secure();
     keying.plain = !secure && !opportunistic;

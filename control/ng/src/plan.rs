@@ -24,6 +24,8 @@ pub struct Ours {
     pub fingerprint: Fingerprint,
     /// Of all our host candidates: one interface, one base, one foundation (RFC 8445 §5.1.1.3).
     pub foundation: String,
+    /// Of the first interface: where no line of a description has a port, something must be said all the same.
+    pub address: IpAddr,
     /// Tells descriptions that have passed this process (`loop-protect`).
     pub instance: String,
 }
@@ -58,7 +60,7 @@ pub fn session(
 ) -> SessionPlan {
     let to = &call.parties[dialogue.to];
     let fallback = to.legs().next().map(|local| local.advertised);
-    let address = options.media_address.or(fallback).unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let address = options.media_address.or(fallback).unwrap_or(ours.address);
     let media: Vec<MediaPlan> = description
         .media
         .iter()
@@ -146,12 +148,11 @@ pub fn milliseconds(option: Option<i64>) -> Option<u32> {
     option.and_then(|ms| u32::try_from(ms).ok()).filter(|ms| *ms > 0)
 }
 
-/// An answer names lines as its receiver did, if names were made for the other party.
+/// RFC 5888 §9.1: an answer names lines as its receiver did.
 fn mid(index: usize, line: &MediaDescription, media: &Media, options: &Options, kind: Kind) -> Option<String> {
-    match (options.generate_mid, kind.is_offer()) {
-        (false, _) => line.mid.clone(),
-        (true, true) => line.mid.clone().or_else(|| Some((index + 1).to_string())),
-        (true, false) => media.mid.clone(),
+    match kind {
+        Kind::Answer => media.mid.clone(),
+        _ => line.mid.clone().or_else(|| options.generate_mid.then(|| (index + 1).to_string())),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::options::Learning as Mode;
 use crate::party::{Heard, Local, Media};
-use crate::sdp::{Codec as SdpCodec, MediaKind};
+use crate::sdp::{Codec as SdpCodec, MediaKind, OurPlaces, Pointing, SessionDescription, pointing};
 use crate::settings::Settings;
 use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
@@ -50,11 +50,25 @@ fn security(media: &Media, heard: &Heard) -> Option<Security> {
     keying.plain.then_some(Security::Plain)
 }
 
+/// Whether an m-line names a place where no party can be. Candidates of ICE are not looked at: browsers name link-local
+/// ones among others, and packets go only where a check came from.
+pub fn is_misdirected(description: &SessionDescription, settings: &Settings) -> bool {
+    let addresses: Vec<IpAddr> = settings.addresses().flat_map(|our| [our.local, our.advertised]).collect();
+    let ours = OurPlaces { addresses: &addresses, ports: settings.port_min..=settings.port_max };
+    let on_loopback = settings.addresses().any(|our| our.local.is_loopback());
+    let is_wrong = |to: SocketAddr| match pointing(to, &ours) {
+        Some(Pointing::Loopback) => !on_loopback,
+        found => found.is_some(),
+    };
+    let relayed = description.media.iter().filter(|line| line.protocol.is_rtp());
+    relayed.flat_map(|line| [line.rtp_destination(), line.rtcp_destination()]).flatten().any(is_wrong)
+}
+
 /// What a description may point us at.
 fn may_send(address: SocketAddr, local: &Local, settings: &Settings) -> bool {
     let ip = address.ip();
     let ours = || {
-        let mut addresses = settings.interfaces.iter().flat_map(|interface| &interface.addresses);
+        let mut addresses = settings.addresses();
         let in_range = (settings.port_min..=settings.port_max).contains(&address.port());
         in_range && addresses.any(|our| our.local == ip || our.advertised == ip)
     };
@@ -63,8 +77,17 @@ fn may_send(address: SocketAddr, local: &Local, settings: &Settings) -> bool {
         && !ip.is_unspecified()
         && !ip.is_multicast()
         && !is_broadcast(ip)
+        && !is_link_local(ip)
         && (local.address.is_loopback() || !ip.is_loopback())
         && !ours()
+}
+
+/// RFC 3927, RFC 4291 §2.5.6.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }
 
 fn is_broadcast(ip: IpAddr) -> bool {

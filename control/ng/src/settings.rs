@@ -81,6 +81,14 @@ impl Settings {
         }
     }
 
+    pub fn addresses(&self) -> impl Iterator<Item = &InterfaceAddress> {
+        self.interfaces.iter().flat_map(|interface| &interface.addresses)
+    }
+
+    pub fn first_address(&self) -> Option<InterfaceAddress> {
+        self.interfaces.first()?.addresses.first().copied()
+    }
+
     /// The interface of that name; an unknown name is the first one, as rtpengine has it.
     pub fn interface(&self, name: Option<&str>) -> Option<&Interface> {
         let named = name.and_then(|name| self.interfaces.iter().find(|i| i.name == name));

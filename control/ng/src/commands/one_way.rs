@@ -23,13 +23,15 @@ use crate::options::{All, Options};
 use crate::party::{PartyId, Source};
 use crate::plan::{self, Kind};
 use crate::reply::Reply;
-use crate::sdp::{self, MediaDescription, SessionDescription};
+use crate::sdp::{self, Line, MediaDescription, SessionDescription};
 use crosspoint_contract::CallKey;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 impl NgCore {
     pub(super) fn publish(&mut self, peer: &Peer, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
         let description = read(options)?;
+        self.check_addresses(&description, options)?;
         let id = call_id(options)?;
         let tag = options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         let ours = self.ours(options).ok_or(NgError::LoadLimit)?;
@@ -61,13 +63,17 @@ impl NgCore {
             Some(tag) => tag.to_owned(),
             None => self.draw.hexadecimal(32),
         };
+        let (origin, software) = (self.draw.number() >> 1, self.settings.software.clone());
         let (mut kit, calls) = self.kit();
         let call = calls.get_mut(&key).ok_or(NgError::UnknownCallIdOfMedia)?;
         if call.parties.len() >= PARTIES_MAX {
             return Err(NgError::SubscriptionFailed);
         }
         let sources = sources(call, options)?;
-        let (description, offsets) = joined(call, &sources)?;
+        let (mut description, offsets) = joined(call, &sources)?;
+        if sources.len() > 1 {
+            speak_for_ourselves(&mut description, &software, origin, ours.address)?;
+        }
         let subscriber = match call.party_by_tag(&tag) {
             Some(party) => party,
             None => call.add_party(&tag, None, turn.now.unix_us),
@@ -86,11 +92,12 @@ impl NgCore {
         let plan = plan::session(call, dialogue, &description, options, Kind::Subscription, &ours);
         let text = sdp::write(&description, &plan).map_err(of_sdp)?;
         let tag_of = |party: &PartyId| Value::from(call.parties[*party].tag.as_str());
-        let dict = Dict::with_capacity(5)
-            .with("sdp", text)
-            .with("from-tag", tag_of(&sources[0]))
-            .with("from-tags", Value::List(sources.iter().map(tag_of).collect()))
-            .with("to-tag", tag.as_str());
+        let mut dict = Dict::with_capacity(5).with("sdp", text);
+        if let [only] = &sources[..] {
+            dict.push("from-tag", tag_of(only));
+        }
+        dict.push("from-tags", Value::List(sources.iter().map(tag_of).collect()));
+        dict.push("to-tag", tag.as_str());
         Ok(Outcome::Reply(Reply::ok(dict)))
     }
 
@@ -98,6 +105,7 @@ impl NgCore {
         let id = call_id(options)?;
         let tag = options.to_tag.as_deref().ok_or(NgError::NoToTag)?;
         let description = read(options)?;
+        self.check_addresses(&description, options)?;
         let key = self.call_by_id(id).ok_or(NgError::UnknownCallIdOfMedia)?;
         let (mut kit, calls) = self.kit();
         let call = calls.get_mut(&key).ok_or(NgError::UnknownCallIdOfMedia)?;
@@ -173,6 +181,26 @@ fn joined(call: &Call, sources: &[PartyId]) -> Result<(SessionDescription, Vec<u
         }
     }
     joined.map(|joined| (joined, offsets)).ok_or(NgError::NoPartiesMatched)
+}
+
+/// Of several parties none can speak for the session: its lines are ours, and each m-line says its own address.
+fn speak_for_ourselves(
+    description: &mut SessionDescription,
+    software: &str,
+    origin: u64,
+    address: IpAddr,
+) -> Result<(), NgError> {
+    let family = if address.is_ipv6() { "IP6" } else { "IP4" };
+    let connection = format!("IN {family} {address}");
+    let text =
+        format!("v=0\no=- {origin} {origin} {connection}\ns={software}\nt=0 0\nm=audio 0 RTP/AVP 0\nc={connection}\n");
+    let media = std::mem::take(&mut description.media);
+    *description = SessionDescription { media, ..sdp::read(&text).map_err(of_sdp)? };
+    for line in description.media.iter_mut().filter(|line| !line.has_connection) {
+        line.lines.insert(0, Line { letter: b'c', value: connection.clone() });
+        line.has_connection = true;
+    }
+    Ok(())
 }
 
 /// A description of ours with the lines of a publication and nothing of its own, for the writer to fill.

@@ -12,6 +12,7 @@ use crate::limits::PARTIES_MAX;
 use crate::negotiate;
 use crate::options::Options;
 use crate::plan::{self, Kind};
+use crate::remote;
 use crate::reply::Reply;
 use crate::sdp::{self, SdpError, SessionDescription};
 use crosspoint_contract::CallKey;
@@ -33,6 +34,7 @@ impl NgCore {
         if options.loop_protect && self.is_loop(&description) {
             return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
         }
+        self.check_addresses(&description, options)?;
         let is_new = self.call_by_id(id).is_none();
         let key = self.call_or_new(id, peer, turn)?;
         let outcome = self.negotiate(key, description, options, Kind::Offer, turn);
@@ -52,6 +54,7 @@ impl NgCore {
         if options.loop_protect && self.is_loop(&description) {
             return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
         }
+        self.check_addresses(&description, options)?;
         self.negotiate(key, description, options, Kind::Answer, turn)
     }
 
@@ -96,6 +99,18 @@ impl NgCore {
         let setup = Setup { key, dialogue, description, options: options.clone(), kind };
         let what = Await::Ports { setup: Box::new(setup), tries: 0 };
         Ok(Outcome::Later(Box::new(Later { id: self.next_wait(), remaining: opened, what })))
+    }
+}
+
+impl NgCore {
+    /// Somebody says where to send, and it is not a place where no party can be.
+    pub(super) fn check_addresses(&self, description: &SessionDescription, options: &Options) -> Result<(), NgError> {
+        match (options.trust_address == Some(false), options.received_from) {
+            (true, None) => Err(NgError::IncompleteSdp),
+            (true, Some(_)) => Ok(()),
+            (false, _) if remote::is_misdirected(description, &self.settings) => Err(NgError::Misdirected),
+            (false, _) => Ok(()),
+        }
     }
 }
 

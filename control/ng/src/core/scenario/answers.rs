@@ -54,8 +54,12 @@ fn an_answerer_stays_on_the_interface_that_it_was_offered() {
     let identity = [("call-id", "c1"), ("from-tag", "f"), ("to-tag", "t"), ("sdp", &answer)];
     world.ask_with("answer", &identity, &direction);
     let query = world.ask("query", &[("call-id", "c1")]);
-    let medias = query.dict("tags").and_then(|tags| tags.dict("t")).and_then(|party| party.list("medias")).unwrap();
-    assert!(format!("{medias:?}").contains("192.0.2.2") && !format!("{medias:?}").contains("192.0.2.1"), "{medias:?}");
+    let local_address = |tag: &str| {
+        let party = query.get("tags").and_then(Value::as_dict).and_then(|tags| tags.get(tag)).and_then(Value::as_dict);
+        let text = format!("{:?}", party.expect("the party"));
+        text.matches("192.0.2.1").count() < text.matches("192.0.2.2").count()
+    };
+    assert!(local_address("t"), "the callee was offered the right interface: {query:?}");
 }
 
 #[test]

@@ -65,19 +65,60 @@ fn the_proxy_is_believed_only_when_told_to() {
 }
 
 #[test]
-fn nothing_is_sent_to_ourselves_to_loopback_or_to_multicast() {
-    let sent_to = |address: &str, port: u16| {
+fn media_to_ourselves_to_loopback_to_the_link_or_to_a_group_is_refused() {
+    let offered = |address: &str, port: u16, rtcp: &str| {
+        let media = format!("m=audio {port} RTP/AVP 0");
         let mut world = World::new();
-        world.offer("c1", "f", &audio(address, port), &[]);
+        let reply = world.offer("c1", "f", &with_lines(address, &[&media, rtcp]), &[]);
+        let calls = world.ask("list", &[]);
+        let held = calls.get("calls").and_then(Value::as_list).is_some_and(|calls| !calls.is_empty());
+        assert_eq!(held, reply.text("sdp").is_some(), "a refused offer leaves no call");
+        error(&reply).split(':').next().unwrap().to_owned()
+    };
+    const REFUSED: &str = "Media address not allowed";
+    assert_eq!(offered("192.0.2.1", 30_100, "a=x"), REFUSED, "a port of ours");
+    assert_eq!(offered("198.51.100.10", 4000, "a=rtcp:30101 IN IP4 192.0.2.1"), REFUSED, "RTCP to a port of ours");
+    assert_eq!(offered("192.0.2.1", 4000, "a=x"), "no error", "another program on this machine");
+    assert_eq!(offered("127.0.0.1", 4000, "a=x"), REFUSED);
+    assert_eq!(offered("169.254.169.254", 80, "a=x"), REFUSED);
+    assert_eq!(offered("224.0.0.5", 4000, "a=x"), REFUSED);
+    assert_eq!(offered("255.255.255.255", 4000, "a=x"), REFUSED);
+    assert_eq!(offered("0.0.0.0", 4000, "a=x"), "no error", "hold");
+    let candidate = "a=candidate:1 1 UDP 2130706431 169.254.3.4 4000 typ host";
+    assert_eq!(offered("198.51.100.10", 4000, candidate), "no error", "browsers name such candidates among others");
+
+    let mut world = World::new();
+    world.offer("c1", "f", &audio("198.51.100.10", 4000), &[]);
+    assert!(error(&world.answer("c1", "f", "t", &audio("127.0.0.1", 5000), &[])).starts_with(REFUSED));
+    let mut world =
+        World::with(|settings| *settings = Settings { port_min: 30_000, ..Settings::on([127, 0, 0, 1].into()) });
+    assert_eq!(error(&world.offer("c1", "f", &audio("127.0.0.1", 4000), &[])), "no error", "a relay on loopback");
+}
+
+#[test]
+fn nothing_is_sent_where_no_party_can_be_even_if_the_proxy_says_so() {
+    let sent_to = |address: &str| {
+        let mut world = World::new();
+        let caller = audio("10.1.1.1", 30_100);
+        let options = [("call-id", "c1"), ("from-tag", "f"), ("sdp", caller.as_str())];
+        let received: &[(&str, &[&str])] = &[("received-from", &["IP4", address]), ("flags", &["SIP-source-address"])];
+        world.ask_with("offer", &options, received);
         world.answer("c1", "f", "t", &audio("203.0.113.20", 5000), &[]);
         world.described()[1].1.rtp
     };
-    assert_eq!(sent_to("192.0.2.1", 30_100), None, "a port of ours");
-    assert_eq!(sent_to("192.0.2.1", 4000), at("192.0.2.1:4000"), "another program on this machine");
-    assert_eq!(sent_to("127.0.0.1", 4000), None);
-    assert_eq!(sent_to("224.0.0.5", 4000), None);
-    assert_eq!(sent_to("255.255.255.255", 4000), None);
-    assert_eq!(sent_to("0.0.0.0", 4000), None, "hold");
+    assert_eq!(sent_to("198.51.100.77"), at("198.51.100.77:30100"));
+    for nobody in ["192.0.2.1", "127.0.0.1", "169.254.169.254", "224.0.0.5", "255.255.255.255"] {
+        assert_eq!(sent_to(nobody), None, "{nobody}");
+    }
+}
+
+#[test]
+fn an_address_of_signalling_that_is_asked_for_and_not_given_is_an_error() {
+    let mut world = World::new();
+    let caller = audio("198.51.100.10", 4000);
+    let options = [("call-id", "c1"), ("from-tag", "f"), ("sdp", caller.as_str())];
+    let reply = world.ask_with("offer", &options, &[("flags", &["SIP-source-address"])]);
+    assert_eq!(error(&reply), "Incomplete SDP specification");
 }
 
 #[test]
