@@ -217,8 +217,8 @@ impl Call {
         local.rtp = rtp;
         local.rtcp = local.rtcp.map(|_| rtp + 1);
         debug_assert_eq!(call_of(leg), Some(key));
-        let local = self.legs().find(|local| local.leg == leg)?;
-        self.order_open(local, kit, turn);
+        // What was said of the leg meanwhile found none: all is said again, which is harmless for the others.
+        self.repeat(kit, turn);
         Some(())
     }
 

@@ -18,6 +18,7 @@ mod held;
 mod scenario;
 
 use crate::call::{Call, Kit};
+use crate::commands::Setup;
 use crate::cookies::{Arrival, Cookies, Ticket};
 use crate::dictionary::Dict;
 use crate::effect::{Effect, Input, Level, Load, Now, Peer, Turn};
@@ -39,6 +40,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub(crate) use answers::{Await, Figured, Later, Wait};
+use held::{HeldReplies, Words};
 
 /// The relay. One per process; calls are independent of each other.
 pub struct NgCore {
@@ -53,7 +55,7 @@ pub struct NgCore {
     cookies: Cookies<Peer>,
     pub(crate) waits: HashMap<u64, Wait>,
     last_wait: u64,
-    pub(crate) held: held::HeldReplies,
+    held: HeldReplies,
     pub(crate) statistics: Statistics,
     /// What the attached dataplane said of itself.
     pub(crate) dataplane: Option<dataplane::Attached>,
@@ -81,6 +83,8 @@ pub(crate) enum Outcome {
     Reply(Reply),
     /// The reply follows when the dataplane has answered.
     Later(Box<Later>),
+    /// An offer or answer, whose reply is written when its orders are taken.
+    Setup(Box<Setup>),
 }
 
 impl NgCore {
@@ -102,7 +106,7 @@ impl NgCore {
             cookies: Cookies::default(),
             waits: HashMap::new(),
             last_wait: 0,
-            held: held::HeldReplies::new(),
+            held: HeldReplies::default(),
             statistics: Statistics::new(now),
             dataplane: None,
             load: Load::default(),
@@ -189,20 +193,21 @@ impl NgCore {
         match dict.and_then(|dict: Dict| Request::read(&dict)) {
             Ok(request) => {
                 question.command = Some(request.command);
-                self.answer(question, request, turn);
+                self.answer(question, Arc::new(request), turn);
             }
             Err(error) => self.reply(question, &Reply::error(error), turn),
         }
     }
 
-    fn answer(&mut self, question: Question, request: Request, turn: &mut Turn) {
+    fn answer(&mut self, question: Question, request: Arc<Request>, turn: &mut Turn) {
         let call = request.options.call_id.as_deref();
         for warning in &request.options.warnings {
             turn.note(Level::Warn, "option_unknown", call, warning.as_str());
         }
         let orders_before = self.orders.last_given();
         match self.run(&question.peer, &request, turn) {
-            Ok(Outcome::Reply(reply)) => self.reply_when_done(question, reply, orders_before, turn),
+            Ok(Outcome::Reply(reply)) => self.reply_when_done(question, Words::Reply(reply), orders_before, turn),
+            Ok(Outcome::Setup(setup)) => self.reply_when_done(question, Words::Setup(setup), orders_before, turn),
             Ok(Outcome::Later(later)) => self.wait(question, *later, turn),
             Err(error) => {
                 let text = format!("{} from {}: {error}", request.command.name(), question.peer.address);

@@ -12,8 +12,6 @@ pub const ORDERS_WAIT_MS: u64 = 500;
 
 /// How long an answer waits for figures of the dataplane: far above a round trip, far below a client's repetition.
 pub const FIGURES_WAIT_MS: u64 = 400;
-/// How long an answer waits for ports to be opened, where that may fail.
-pub const PORTS_WAIT_MS: u64 = 700;
 /// A dataplane that was too busy is told again after this.
 pub const REPAIR_MS: u64 = 100;
 /// Parties of a call: forks, subscribers and those deleted long ago. Beyond it the call is refused.

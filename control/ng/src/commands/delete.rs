@@ -94,8 +94,7 @@ impl NgCore {
             close_leg(local, Purpose::Farewell { wait, leg: local.leg }, &mut kit, turn);
             remaining += 2;
         }
-        let what =
-            Await::Figures { call: Figured::Gone(Box::new(call)), parties: Some(parties), then_delete: Vec::new() };
+        let what = Await { call: Figured::Gone(Box::new(call)), parties: Some(parties), then_delete: Vec::new() };
         Outcome::Later(Box::new(Later { id: wait, remaining, what }))
     }
 
@@ -109,7 +108,7 @@ impl NgCore {
     ) -> Outcome {
         let wait = self.next_wait();
         let remaining = self.order_figures(key, wait, turn);
-        let what = Await::Figures { call: Figured::Live(key), parties, then_delete };
+        let what = Await { call: Figured::Live(key), parties, then_delete };
         Outcome::Later(Box::new(Later { id: wait, remaining, what }))
     }
 }

@@ -20,14 +20,15 @@ use crate::options::Options;
 use crate::reply::Reply;
 use crate::request::{Command, Request};
 use media::Switch;
+use std::sync::Arc;
 
 impl NgCore {
-    pub(crate) fn run(&mut self, peer: &Peer, request: &Request, turn: &mut Turn) -> Result<Outcome, NgError> {
+    pub(crate) fn run(&mut self, peer: &Peer, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
         let options = &request.options;
         match request.command {
             Command::Ping => Ok(Outcome::Reply(Reply::pong())),
-            Command::Offer => self.offer(peer, options, turn),
-            Command::Answer => self.answer_offer(options, turn),
+            Command::Offer => self.offer(peer, request, turn),
+            Command::Answer => self.answer_offer(request, turn),
             Command::Delete => self.delete(options, turn),
             Command::Query => self.query(options, turn),
             Command::List => self.list(options),

@@ -1,10 +1,10 @@
 //! `offer` and `answer`: a description comes in, the same with us in its place goes out.
 //!
-//! Input: the options with the SDP. Output: the rewritten SDP, at once; if the dataplane's ports may be taken by others, after
-//! it has opened them. Owns a [`Setup`] meanwhile.
+//! Input: the options with the SDP. Output: orders, and a [`Setup`] from which the reply is written when the dataplane has
+//! taken them: a port that somebody else has turns out then, and another takes its place.
 
 use super::call_id;
-use crate::core::{Await, Later, NgCore, Outcome};
+use crate::core::{NgCore, Outcome};
 use crate::effect::{Peer, Turn};
 use crate::error::NgError;
 use crate::identity::{self, Dialogue};
@@ -14,58 +14,67 @@ use crate::options::Options;
 use crate::plan::{self, Kind};
 use crate::remote;
 use crate::reply::Reply;
+use crate::request::Request;
 use crate::sdp::{self, SdpError, SessionDescription};
 use crosspoint_contract::CallKey;
+use std::sync::Arc;
 
 /// An offer or answer whose legs are being opened.
 pub(crate) struct Setup {
     pub key: CallKey,
     dialogue: Dialogue,
     description: SessionDescription,
-    options: Options,
+    request: Arc<Request>,
     kind: Kind,
+    /// Its call began with it.
+    pub is_new: bool,
 }
 
 impl NgCore {
-    pub(super) fn offer(&mut self, peer: &Peer, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
+    pub(super) fn offer(&mut self, peer: &Peer, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
+        let options = &request.options;
         let id = call_id(options)?;
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
-        let description = read(options)?;
+        let mut description = read(options)?;
         if options.loop_protect && self.is_loop(&description) {
             return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
         }
         self.check_addresses(&description, options)?;
         let is_new = self.call_by_id(id).is_none();
         let key = self.call_or_new(id, peer, turn)?;
-        let outcome = self.negotiate(key, description, options, Kind::Offer, turn);
-        if is_new && outcome.is_err() {
+        let dialogue = self.negotiate(key, &mut description, options, Kind::Offer, turn);
+        if is_new && dialogue.is_err() {
             // An offer that failed leaves no call behind.
             self.remove(key, turn);
         }
-        outcome
+        let (request, kind) = (Arc::clone(request), Kind::Offer);
+        Ok(Outcome::Setup(Box::new(Setup { key, dialogue: dialogue?, description, request, kind, is_new })))
     }
 
-    pub(super) fn answer_offer(&mut self, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
+    pub(super) fn answer_offer(&mut self, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
+        let options = &request.options;
         let id = call_id(options)?;
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         options.to_tag.as_deref().ok_or(NgError::NoToTag)?;
-        let description = read(options)?;
+        let mut description = read(options)?;
         let key = self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
         if options.loop_protect && self.is_loop(&description) {
             return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
         }
         self.check_addresses(&description, options)?;
-        self.negotiate(key, description, options, Kind::Answer, turn)
+        let dialogue = self.negotiate(key, &mut description, options, Kind::Answer, turn)?;
+        let (request, kind) = (Arc::clone(request), Kind::Answer);
+        Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new: false })))
     }
 
     fn negotiate(
         &mut self,
         key: CallKey,
-        mut description: SessionDescription,
+        description: &mut SessionDescription,
         options: &Options,
         kind: Kind,
         turn: &mut Turn,
-    ) -> Result<Outcome, NgError> {
+    ) -> Result<Dialogue, NgError> {
         let now_us = turn.now.unix_us;
         let (mut kit, calls) = self.kit();
         let call = calls.get_mut(&key).ok_or(NgError::UnknownCallId)?;
@@ -73,17 +82,16 @@ impl NgCore {
             return Err(NgError::InvalidDialogue);
         }
         call.last_signal_us = now_us;
-        let orders_before = turn.effects.len();
         let dialogue = match kind == Kind::Offer {
             true => {
                 let dialogue = identity::of_offer(call, options, now_us)?;
-                negotiate::offer(call, dialogue, &description, options, &mut kit, turn)?;
+                negotiate::offer(call, dialogue, description, options, &mut kit, turn)?;
                 dialogue
             }
             false => {
                 let dialogue = identity::of_answer(call, options, now_us)?;
-                negotiate::hold_to_offer(call, dialogue.from, &mut description);
-                negotiate::answer(call, dialogue, &description, options, &mut kit, turn)?;
+                negotiate::hold_to_offer(call, dialogue.from, description);
+                negotiate::answer(call, dialogue, description, options, &mut kit, turn)?;
                 negotiate::commit(call, dialogue, &mut kit, turn);
                 dialogue
             }
@@ -92,13 +100,7 @@ impl NgCore {
         if kind == Kind::Answer {
             self.set_expiry(key, turn);
         }
-        let opened = opened_since(orders_before, turn);
-        if opened == 0 || self.dataplane.as_ref().is_none_or(|dataplane| dataplane.steered) {
-            return write(self, key, dialogue, &description, options, kind).map(Outcome::Reply);
-        }
-        let setup = Setup { key, dialogue, description, options: options.clone(), kind };
-        let what = Await::Ports { setup: Box::new(setup), tries: 0 };
-        Ok(Outcome::Later(Box::new(Later { id: self.next_wait(), remaining: opened, what })))
+        Ok(dialogue)
     }
 }
 
@@ -114,31 +116,13 @@ impl NgCore {
     }
 }
 
-/// Legs that this entry has ordered.
-fn opened_since(effects_before: usize, turn: &Turn) -> usize {
-    use crate::effect::Effect;
-    use crosspoint_contract::Command;
-    let opens =
-        |effect: &&Effect| matches!(effect, Effect::Order(order) if matches!(order.command, Command::OpenLeg { .. }));
-    turn.effects[effects_before..].iter().filter(opens).count()
-}
-
 /// The reply, once ports are sure.
 pub(crate) fn write_setup(core: &mut NgCore, setup: &Setup) -> Result<Reply, NgError> {
-    write(core, setup.key, setup.dialogue, &setup.description, &setup.options, setup.kind)
-}
-
-fn write(
-    core: &mut NgCore,
-    key: CallKey,
-    dialogue: Dialogue,
-    description: &SessionDescription,
-    options: &Options,
-    kind: Kind,
-) -> Result<Reply, NgError> {
+    let Setup { key, dialogue, description, request, kind, .. } = setup;
+    let options = &request.options;
     let ours = core.ours(options).ok_or(NgError::LoadLimit)?;
-    let call = core.calls.get_mut(&key).ok_or(NgError::UnknownCallId)?;
-    let plan = plan::session(call, dialogue, description, options, kind, &ours);
+    let call = core.calls.get_mut(key).ok_or(NgError::UnknownCallId)?;
+    let plan = plan::session(call, *dialogue, description, options, *kind, &ours);
     let told = &mut call.parties[dialogue.to].continuity;
     told.write(description, plan, options.replace).map(Reply::sdp).map_err(of_sdp)
 }

@@ -1,4 +1,4 @@
-//! Answers that wait for the dataplane: for figures, or for ports that may turn out to be taken.
+//! Answers that wait for figures of the dataplane.
 //!
 //! ```text
 //!   command ──Later──▶ Wait { how many answers } ──each answer──▶ … ──the last, or the deadline──▶ Reply
@@ -9,11 +9,10 @@
 
 use super::{NgCore, Question};
 use crate::call::Call;
-use crate::commands::{Setup, write_setup};
 use crate::effect::Turn;
 use crate::error::NgError;
 use crate::figures;
-use crate::limits::{FIGURES_WAIT_MS, PORT_TRIES_MAX, PORTS_WAIT_MS};
+use crate::limits::FIGURES_WAIT_MS;
 use crate::party::PartyId;
 use crate::reply::Reply;
 use crate::timers::Timer;
@@ -33,11 +32,11 @@ pub(crate) struct Wait {
     pub what: Await,
 }
 
-pub(crate) enum Await {
-    /// Figures of a call, or of some parties of it.
-    Figures { call: Figured, parties: Option<Vec<PartyId>>, then_delete: Vec<PartyId> },
-    /// Ports of an offer or an answer, which were not known to be free.
-    Ports { setup: Box<Setup>, tries: u32 },
+/// Figures of a call, or of some parties of it.
+pub(crate) struct Await {
+    pub call: Figured,
+    pub parties: Option<Vec<PartyId>>,
+    pub then_delete: Vec<PartyId>,
 }
 
 /// Whose figures.
@@ -49,15 +48,11 @@ pub(crate) enum Figured {
 
 impl NgCore {
     pub(super) fn wait(&mut self, question: Question, later: Later, turn: &mut Turn) {
-        let allowed_ms = match later.what {
-            Await::Figures { .. } => FIGURES_WAIT_MS,
-            Await::Ports { .. } => PORTS_WAIT_MS,
-        };
         let wait = Wait { question, remaining: later.remaining, what: later.what };
         self.waits.insert(later.id, wait);
         match later.remaining {
             0 => self.finish(later.id, turn),
-            _ => self.timers.set(Timer::Wait(later.id), turn.now.monotonic_ms + allowed_ms),
+            _ => self.timers.set(Timer::Wait(later.id), turn.now.monotonic_ms + FIGURES_WAIT_MS),
         }
     }
 
@@ -74,13 +69,8 @@ impl NgCore {
     pub(super) fn finish(&mut self, id: u64, turn: &mut Turn) {
         self.timers.cancel(Timer::Wait(id));
         let Some(wait) = self.waits.remove(&id) else { return };
-        let reply = match wait.what {
-            Await::Figures { call, parties, then_delete } => self.figures_reply(call, parties, then_delete, turn),
-            Await::Ports { setup, .. } => match write_setup(self, &setup) {
-                Ok(reply) => reply,
-                Err(error) => Reply::error(error),
-            },
-        };
+        let Await { call, parties, then_delete } = wait.what;
+        let reply = self.figures_reply(call, parties, then_delete, turn);
         self.reply(wait.question, &reply, turn);
     }
 
@@ -110,43 +100,9 @@ impl NgCore {
 
     /// The call that an answer with figures is about.
     pub(super) fn figured(&mut self, wait: u64, leg: LegId) -> Option<&mut Call> {
-        match &mut self.waits.get_mut(&wait)?.what {
-            Await::Figures { call: Figured::Gone(call), .. } => Some(call),
-            _ => self.calls.get_mut(&crate::call::call_of(leg)?),
-        }
-    }
-
-    /// A leg whose ports are taken gets others, while an offer or answer waits for it.
-    pub(super) fn try_other_ports(&mut self, key: CallKey, leg: LegId, turn: &mut Turn) {
-        let waiting = self.waits.iter_mut().find_map(|(id, wait)| match &mut wait.what {
-            Await::Ports { setup, tries } if setup.key == key => Some((*id, tries)),
-            _ => None,
-        });
-        let Some((id, tries)) = waiting else { return };
-        *tries += 1;
-        let exhausted = *tries > PORT_TRIES_MAX;
-        let (mut kit, calls) = self.kit();
-        let reopened = calls.get_mut(&key).filter(|_| !exhausted);
-        if reopened.and_then(|call| call.reopen_elsewhere(leg, &mut kit, turn)).is_none() {
-            self.refuse_wait(id, NgError::OutOfPorts, turn);
-        }
-    }
-
-    fn refuse_wait(&mut self, id: u64, error: NgError, turn: &mut Turn) {
-        self.timers.cancel(Timer::Wait(id));
-        if let Some(wait) = self.waits.remove(&id) {
-            self.reply(wait.question, &Reply::error(error), turn);
-        }
-    }
-
-    /// A leg is open: one thing less to wait for.
-    pub(super) fn port_opened(&mut self, key: CallKey, turn: &mut Turn) {
-        let waiting = self
-            .waits
-            .iter()
-            .find_map(|(id, wait)| matches!(&wait.what, Await::Ports { setup, .. } if setup.key == key).then_some(*id));
-        if let Some(id) = waiting {
-            self.count_down(id, turn);
+        match &mut self.waits.get_mut(&wait)?.what.call {
+            Figured::Gone(call) => Some(call),
+            Figured::Live(_) => self.calls.get_mut(&crate::call::call_of(leg)?),
         }
     }
 }

@@ -21,8 +21,6 @@ use crosspoint_contract::{
 pub(crate) struct Attached {
     fingerprint: Fingerprint,
     certificate_der: Vec<u8>,
-    /// A port cannot be taken by another program unnoticed: no need to wait for its opening.
-    pub steered: bool,
 }
 
 impl Attached {
@@ -44,7 +42,7 @@ impl NgCore {
         let digest = hello.fingerprint.sha256.to_vec();
         let fingerprint = Fingerprint { hash: HashFunction::Sha256, digest };
         let certificate_der = hello.certificate_der;
-        self.dataplane = Some(Attached { fingerprint, certificate_der, steered: hello.ports.steered });
+        self.dataplane = Some(Attached { fingerprint, certificate_der });
         self.orders.attach();
         self.adopt(&snapshot, turn);
         let (mut kit, calls) = self.kit();
@@ -85,10 +83,9 @@ impl NgCore {
     pub(super) fn take_answer(&mut self, answer: Answer, turn: &mut Turn) {
         let Some((number, purpose)) = self.orders.answered(answer.id, turn) else { return };
         if let Err(refused) = &answer.result {
-            self.take_refusal(purpose, refused, turn);
+            self.take_refusal(number, purpose, refused, turn);
         }
         match (purpose, answer.result) {
-            (Purpose::Open { call, .. }, Ok(_)) => self.port_opened(call, turn),
             (Purpose::Figures { wait, leg }, result) => {
                 if let Ok(done) = result {
                     self.keep_figures(wait, leg, done, turn);
@@ -119,13 +116,15 @@ impl NgCore {
         }
     }
 
-    fn take_refusal(&mut self, purpose: Purpose, refused: &Refused, turn: &mut Turn) {
+    fn take_refusal(&mut self, number: u64, purpose: Purpose, refused: &Refused, turn: &mut Turn) {
         let key = match purpose {
             Purpose::Open { call, .. } | Purpose::Change { call } => call,
             Purpose::Figures { .. } | Purpose::Farewell { .. } | Purpose::Nothing => return,
         };
         match (purpose, refused) {
-            (Purpose::Open { call, leg }, Refused::PortTaken(_)) => return self.try_other_ports(call, leg, turn),
+            (Purpose::Open { call, leg }, Refused::PortTaken(_)) => {
+                return self.try_other_ports(number, call, leg, turn);
+            }
             (_, Refused::Busy(_)) => self.timers.set(Timer::Repair(key), turn.now.monotonic_ms + REPAIR_MS),
             _ => {}
         }

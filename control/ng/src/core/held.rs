@@ -1,63 +1,135 @@
 //! Replies that are held until the dataplane has taken the orders behind them: `ok` means done.
 //!
 //! ```text
-//!   command ──▶ orders 7, 8, 9 and a reply ──▶ held (7..=9, 3 to come) ── answers 7, 8, 9, or the deadline ──▶ Reply
+//!   command ──▶ orders 7, 8, 9 and a reply ──▶ held, 3 to come ── answers 7, 8, 9, or the deadline ──▶ Reply
+//!                                                 '── 8: the port is another's ──▶ other ports, orders 10 … 12: 4 to come
 //! ```
 //!
 //! A proxy lets media flow, or believes it blocked, as soon as it has the reply; a packet that overtook the order behind it
-//! would be lost or let through. Input: a reply and the numbers of its orders; answers. Output: the reply. Owns the replies held.
+//! would be lost or let through. Input: what is to be said, and the numbers of its orders; answers. Output: the reply. Owns
+//! the replies held.
 
 use super::{NgCore, Question};
+use crate::commands::{Setup, write_setup};
 use crate::effect::Turn;
-use crate::limits::ORDERS_WAIT_MS;
+use crate::error::NgError;
+use crate::limits::{ORDERS_WAIT_MS, PORT_TRIES_MAX};
 use crate::reply::Reply;
 use crate::timers::Timer;
-use std::collections::BTreeMap;
+use crosspoint_contract::{CallKey, LegId};
+use std::collections::HashMap;
 
-/// By the last of its orders: numbers only grow, so ranges do not overlap.
-pub(crate) type HeldReplies = BTreeMap<u64, Held>;
+/// What a held reply says.
+pub(crate) enum Words {
+    Reply(Reply),
+    /// The SDP of an offer or answer, written when its ports are sure.
+    Setup(Box<Setup>),
+}
 
-pub(crate) struct Held {
-    first: u64,
-    remaining: u64,
+#[derive(Default)]
+pub(crate) struct HeldReplies {
+    last: u64,
+    replies: HashMap<u64, Held>,
+    /// Which reply an order is behind.
+    by_order: HashMap<u64, u64>,
+}
+
+struct Held {
     question: Question,
-    reply: Reply,
+    words: Words,
+    remaining: u64,
+    tries: u32,
 }
 
 impl NgCore {
     /// `before`: the number of the last order that was given before this question.
-    pub(super) fn reply_when_done(&mut self, question: Question, reply: Reply, before: u64, turn: &mut Turn) {
-        let last = self.orders.last_given();
-        if last == before {
-            return self.reply(question, &reply, turn);
+    pub(super) fn reply_when_done(&mut self, question: Question, words: Words, before: u64, turn: &mut Turn) {
+        if self.orders.last_given() == before {
+            return self.say(question, words, turn);
         }
-        self.timers.set(Timer::Held(last), turn.now.monotonic_ms + ORDERS_WAIT_MS);
-        self.held.insert(last, Held { first: before + 1, remaining: last - before, question, reply });
+        self.held.last += 1;
+        let id = self.held.last;
+        self.timers.set(Timer::Held(id), turn.now.monotonic_ms + ORDERS_WAIT_MS);
+        self.held.replies.insert(id, Held { question, words, remaining: 0, tries: 0 });
+        self.hold_for(id, before);
+    }
+
+    /// The reply waits for all orders after `before`, too.
+    fn hold_for(&mut self, id: u64, before: u64) {
+        let Some(held) = self.held.replies.get_mut(&id) else { return };
+        for number in before + 1..=self.orders.last_given() {
+            self.held.by_order.insert(number, id);
+            held.remaining += 1;
+        }
     }
 
     /// An order has been answered, whatever the answer.
     pub(super) fn order_done(&mut self, number: u64, turn: &mut Turn) {
-        let Some((&last, held)) = self.held.range_mut(number..).next() else { return };
-        if held.first > number {
-            return;
-        }
+        let Some(id) = self.held.by_order.remove(&number) else { return };
+        let Some(held) = self.held.replies.get_mut(&id) else { return };
         held.remaining -= 1;
         if held.remaining == 0 {
-            self.release(last, turn);
+            self.release(id, turn);
         }
     }
 
-    pub(super) fn release(&mut self, last: u64, turn: &mut Turn) {
-        self.timers.cancel(Timer::Held(last));
-        if let Some(Held { question, reply, .. }) = self.held.remove(&last) {
-            self.reply(question, &reply, turn);
+    /// The port that this order was to open is another's: the call gets others, while its reply is held.
+    pub(super) fn try_other_ports(&mut self, number: u64, key: CallKey, leg: LegId, turn: &mut Turn) {
+        let Some(&id) = self.held.by_order.get(&number) else { return };
+        let Some(held) = self.held.replies.get_mut(&id) else { return };
+        held.tries += 1;
+        let exhausted = held.tries > PORT_TRIES_MAX;
+        let before = self.orders.last_given();
+        let (mut kit, calls) = self.kit();
+        let call = calls.get_mut(&key).filter(|_| !exhausted);
+        match call.and_then(|call| call.reopen_elsewhere(leg, &mut kit, turn)) {
+            Some(()) => self.hold_for(id, before),
+            None => self.refuse_held(id, NgError::OutOfPorts, turn),
+        }
+    }
+
+    fn refuse_held(&mut self, id: u64, error: NgError, turn: &mut Turn) {
+        self.timers.cancel(Timer::Held(id));
+        let Some(held) = self.held.replies.remove(&id) else { return };
+        if let Words::Setup(setup) = &held.words
+            && setup.is_new
+        {
+            self.remove(setup.key, turn);
+        }
+        self.reply(held.question, &Reply::error(error), turn);
+    }
+
+    pub(super) fn release(&mut self, id: u64, turn: &mut Turn) {
+        self.timers.cancel(Timer::Held(id));
+        if let Some(Held { question, words, .. }) = self.held.replies.remove(&id) {
+            self.say(question, words, turn);
         }
     }
 
     /// Nobody will answer any more.
     pub(super) fn release_all(&mut self, turn: &mut Turn) {
-        while let Some((&last, _)) = self.held.first_key_value() {
-            self.release(last, turn);
+        self.held.by_order.clear();
+        let mut ids: Vec<u64> = self.held.replies.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.release(id, turn);
         }
+    }
+
+    fn say(&mut self, question: Question, words: Words, turn: &mut Turn) {
+        let reply = match words {
+            Words::Reply(reply) => reply,
+            Words::Setup(setup) => match write_setup(self, &setup) {
+                Ok(reply) => reply,
+                Err(error) => {
+                    if setup.is_new {
+                        // An offer that failed leaves no call behind.
+                        self.remove(setup.key, turn);
+                    }
+                    Reply::error(error)
+                }
+            },
+        };
+        self.reply(question, &reply, turn);
     }
 }
