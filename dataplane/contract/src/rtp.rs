@@ -79,7 +79,8 @@ pub enum Security {
         /// Ours: seals what we send.
         send: SdesKey,
     },
-    /// RFC 5764. With ICE the handshake is accepted from a validated pair only, without ICE from the signaled address only.
+    /// RFC 5764. With ICE the handshake is accepted from a validated pair only, without ICE from the signaled address only,
+    /// or where authentic media came from since: a ClientHello proves nothing, so no address is learnt from it.
     /// A repetition with equal fingerprint and role keeps the association, another begins anew; a handshake that fails may
     /// be tried again, and ends no leg. Its keys are for the port of RTP: RTCP on another one is neither sent nor heard.
     Dtls { fingerprint: CertificateDigest, our_role: DtlsRole },
@@ -120,33 +121,48 @@ pub enum HashFunction {
     Sha512,
 }
 
-/// How the address that a plain leg sends to may move to where its packets come from (symmetric RTP, RFC 4961). Each
-/// [`crate::Command::SetRtpRemote`] opens the window again: a peer that begins to send later than the window after its own
-/// offer is learnt only if the answer to it comes with another. An address is learnt only in the family that was signaled.
+/// How the address that a plain leg sends to may move to where its packets come from (symmetric RTP, RFC 4961), and whom it
+/// hears. RTP and RTCP on a port of its own learn apart. An address is learnt only in the family that was signaled.
+///
+/// ```text
+///                 window open                                  over, nobody confirmed        over, confirmed
+///   signaled      followed at once, confirmed                  followed at once, confirmed   back if the other is quiet
+///   a newcomer    followed as `from` says; heard in any case   followed if the other is      dropped
+///                 until somebody is confirmed, then dropped    quiet; the window opens again
+/// ```
+///
+/// - The window opens with each [`crate::Command::SetRtpRemote`]. An address that speaks keeps its place: a newcomer needs
+///   300 ms of silence, so that a packet of a stranger moves nothing while the peer is heard.
+/// - The signaled address, IP and port, is confirmed as soon as it speaks: then nobody is learnt before the next signaling.
+///   Another is confirmed when the window is over, if it spoke for 100 ms: a stray packet is not the peer. What was heard
+///   before the window opened counts: a held call whose peer is silent is nobody else's.
+/// - A peer that begins late, after minutes on hold, finds a leg that has confirmed nobody and is learnt then. Late RTCP is
+///   learnt only from the IP that RTP goes to, because many peers never send any.
 ///
 /// A leg with keys is different: it follows authentic packets at any time, unless [`LearnFrom::Nothing`] says not to, or
 /// `strict_source` once the peer was heard. With ICE none of this applies: checks decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learning {
     pub from: LearnFrom,
-    /// How long after signaling an address may be learnt, in milliseconds.
+    /// How long after signaling, or after the first packet when that comes later, an address may be learnt, in milliseconds.
     pub window_ms: u32,
-    /// Packets from elsewhere than the address in use are dropped once it is confirmed.
+    /// No packet from elsewhere than the address in use is heard, unless it moves the address; one that is confirmed stands.
     pub strict_source: bool,
-    /// After the window too, the address in use follows the packets. Dangerous: whoever guesses the port gets the call.
+    /// The address in use follows the packets, at any time. Dangerous: whoever guesses the port gets the call.
     pub media_handover: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LearnFrom {
-    /// The signaled address stands (`asymmetric`).
+    /// The signaled address stands (`asymmetric`). The peer sends from elsewhere, nobody knows whence: every source is heard,
+    /// unless `strict_source`.
     Nothing,
-    /// The first packet decides.
+    /// The first packet decides; the signaled address, heard within the window, decides otherwise.
     FirstPacket,
-    /// The last packet of the window decides; until it is over, packets go where the newest came from.
+    /// The last source of the window decides; until it is over, packets go to the newest, if the one before is quiet.
     LastPacketOfWindow,
-    /// As [`Self::LastPacketOfWindow`], but a source that matches the signaled address and port is preferred to one that
-    /// matches the address, that to one that matches the port, and that to any other.
+    /// As [`Self::LastPacketOfWindow`], but a source that matches the signaled IP is preferred to one that matches the port,
+    /// and that to any other: the signaled IP is followed at once, a worse source than the one heard not within the window.
     BestMatch,
 }
 

@@ -5,14 +5,24 @@
 //! [`Latch::follow`] only once a packet has proved authentic.
 //!
 //! ```text
-//!   describe -> window open ----------------------------------------------> window over
-//!               the rule of `LearnFrom` moves the address in use            it stands (or, media handover, follows)
-//!               every source is heard                                       strict source: no other source is heard
+//!   described --> open ------------------------------------> over ---------------------------> over and confirmed
+//!                 a newcomer is followed as `LearnFrom`       nobody was heard: the next        no other source is heard;
+//!                 says, if the address in use is quiet;       newcomer opens it again           the signaled one may come
+//!                 the signaled address, heard, is confirmed                                     back when the other is quiet
 //! ```
+//!
+//! The rules are written down for users at [`Learning`].
 
 use crate::io::Remote;
 use crosspoint_contract::{DropReason, LearnFrom, Learning};
 use crosspoint_wire::Nanos;
+
+/// An address in use that did not speak for so long may be left for another. Long beside the 20 ms between two packets of
+/// speech, short beside a window of seconds.
+const QUIET: Nanos = Nanos::from_millis(300);
+
+/// An address that was not signaled must have spoken for so long to be confirmed: one stray packet is not the peer.
+const STREAM: Nanos = Nanos::from_millis(100);
 
 /// What a packet's source means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +36,6 @@ pub enum Heard {
 /// How well a source matches the signaled address ([`LearnFrom::BestMatch`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
-    Nothing,
     Neither,
     Port,
     Address,
@@ -37,9 +46,11 @@ enum Match {
 pub struct Latch {
     signaled: Remote,
     in_use: Remote,
-    window_until: Nanos,
-    /// The best source heard since the window opened.
-    heard: Match,
+    /// When the window opened.
+    opened: Nanos,
+    /// When the address in use first spoke, and when last; zero: it never did.
+    since: Nanos,
+    last: Nanos,
 }
 
 impl Default for Latch {
@@ -47,8 +58,9 @@ impl Default for Latch {
         Latch {
             signaled: Remote::UNSPECIFIED,
             in_use: Remote::UNSPECIFIED,
-            window_until: Nanos::ZERO,
-            heard: Match::Nothing,
+            opened: Nanos::ZERO,
+            since: Nanos::ZERO,
+            last: Nanos::ZERO,
         }
     }
 }
@@ -57,12 +69,12 @@ impl Latch {
     /// The peer's address was signaled, perhaps again: the window opens. What was learnt stays in use while the signaled
     /// address is the same.
     pub fn describe(&mut self, signaled: Remote, learning: &Learning, now: Nanos) {
-        if signaled != self.signaled || self.in_use == Remote::UNSPECIFIED || learning.from == LearnFrom::Nothing {
-            self.in_use = signaled;
+        let stays = signaled == self.signaled && self.in_use != Remote::UNSPECIFIED;
+        if !stays || learning.from == LearnFrom::Nothing {
+            self.use_from_now(signaled);
         }
         self.signaled = signaled;
-        self.window_until = now + Nanos::from_millis(learning.window_ms.into());
-        self.heard = Match::Nothing;
+        self.opened = now;
     }
 
     /// Where packets go.
@@ -73,53 +85,70 @@ impl Latch {
 
     /// Another rule than this one decided: ICE.
     pub fn set_in_use(&mut self, remote: Remote) {
-        self.in_use = remote;
+        self.use_from_now(remote);
+    }
+
+    /// The window is over and nobody is confirmed: the next newcomer is learnt all the same, and opens it again.
+    pub fn is_late(&self, learning: &Learning, now: Nanos) -> bool {
+        learning.from != LearnFrom::Nothing && !self.is_open(learning, now) && !self.is_confirmed(learning, now)
     }
 
     /// A packet that nothing but its source vouches for.
     #[inline]
     pub fn judge(&mut self, source: Remote, learning: &Learning, now: Nanos) -> Result<Heard, DropReason> {
         if source == self.in_use {
-            if self.heard == Match::Nothing {
-                self.heard = self.match_of(source);
-            }
+            self.spoke(now);
             return Ok(Heard::Peer);
         }
-        self.judge_stranger(source, learning, now)
+        self.judge_newcomer(source, learning, now)
     }
 
     #[cold]
-    fn judge_stranger(&mut self, source: Remote, learning: &Learning, now: Nanos) -> Result<Heard, DropReason> {
-        if !self.may_be_learnt(source) {
-            return Err(DropReason::SourceNotLearned);
-        }
-        let matches = self.match_of(source);
-        let is_open = now < self.window_until;
-        let moves = match learning.from {
-            LearnFrom::Nothing => false,
-            LearnFrom::FirstPacket => is_open && self.heard == Match::Nothing,
-            LearnFrom::LastPacketOfWindow => is_open,
-            LearnFrom::BestMatch => is_open && matches >= self.heard,
-        };
-        let is_confirmed = match learning.from {
-            LearnFrom::Nothing => true,
-            LearnFrom::FirstPacket => !is_open || self.heard != Match::Nothing,
-            LearnFrom::LastPacketOfWindow | LearnFrom::BestMatch => !is_open,
-        };
-        let hands_over = is_confirmed && learning.media_handover && learning.from != LearnFrom::Nothing;
-        if moves || (hands_over && !learning.strict_source) {
-            self.in_use = source;
-            self.heard = self.heard.max(matches);
+    fn judge_newcomer(&mut self, source: Remote, learning: &Learning, now: Nanos) -> Result<Heard, DropReason> {
+        if self.may_be_learnt(source) && self.is_followed(source, learning, now) {
+            if self.is_late(learning, now) {
+                self.opened = now;
+            }
+            self.use_from_now(source);
+            self.spoke(now);
             return Ok(Heard::Peer);
         }
-        let is_deaf = self.in_use == Remote::UNSPECIFIED || (learning.strict_source && is_confirmed);
-        if is_deaf { Err(DropReason::SourceNotLearned) } else { Ok(Heard::Elsewhere) }
+        self.may_be_heard(source, learning, now).map(|()| Heard::Elsewhere)
+    }
+
+    fn is_followed(&self, source: Remote, learning: &Learning, now: Nanos) -> bool {
+        let (is_open, is_confirmed) = (self.is_open(learning, now), self.is_confirmed(learning, now));
+        let is_quiet = now.since(self.last) >= QUIET;
+        match learning.from {
+            LearnFrom::Nothing => false,
+            _ if learning.media_handover && !learning.strict_source => true,
+            _ if source == self.signaled => is_open || !is_confirmed || is_quiet && !learning.strict_source,
+            _ if is_confirmed => false,
+            LearnFrom::BestMatch if self.last != Nanos::ZERO => {
+                let (new, old) = (self.match_of(source), self.match_of(self.in_use));
+                let may_be_worse = !is_open || !self.has_spoken();
+                is_quiet && (new >= old || may_be_worse) || new > old && new == Match::Address
+            }
+            _ => is_quiet,
+        }
+    }
+
+    /// Whether somebody who is not followed is heard: as long as nobody is confirmed, he may be the peer. `asymmetric` says
+    /// that the peer sends from elsewhere, so every source may be.
+    pub fn may_be_heard(&self, source: Remote, learning: &Learning, now: Nanos) -> Result<(), DropReason> {
+        let is_open_to_all = learning.from == LearnFrom::Nothing || !self.is_confirmed(learning, now);
+        let is_sane = self.in_use != Remote::UNSPECIFIED && self.may_be_learnt(source);
+        if source == self.in_use || is_sane && is_open_to_all && !learning.strict_source {
+            Ok(())
+        } else {
+            Err(DropReason::SourceNotLearned)
+        }
     }
 
     /// Before authentication: whether it is worth trying. A strict leg that has heard its peer listens to no other address.
     #[inline]
     pub fn may_try(&self, source: Remote, learning: &Learning) -> Result<(), DropReason> {
-        let is_deaf = learning.strict_source && (self.heard != Match::Nothing || learning.from == LearnFrom::Nothing);
+        let is_deaf = learning.strict_source && (self.has_spoken() || learning.from == LearnFrom::Nothing);
         if source == self.in_use || !(is_deaf || self.other_family(source)) {
             Ok(())
         } else {
@@ -129,11 +158,44 @@ impl Latch {
 
     /// An authentic packet came from here: whoever holds the keys may move at any time.
     #[inline]
-    pub fn follow(&mut self, source: Remote, learning: &Learning) {
-        self.heard = Match::Both;
+    pub fn follow(&mut self, source: Remote, learning: &Learning, now: Nanos) {
         if source != self.in_use && learning.from != LearnFrom::Nothing && self.may_be_learnt(source) {
-            self.in_use = source;
+            self.use_from_now(source);
         }
+        self.spoke(now);
+    }
+
+    fn use_from_now(&mut self, remote: Remote) {
+        if remote != self.in_use {
+            (self.in_use, self.since, self.last) = (remote, Nanos::ZERO, Nanos::ZERO);
+        }
+    }
+
+    #[inline]
+    fn spoke(&mut self, now: Nanos) {
+        if self.since == Nanos::ZERO {
+            self.since = now;
+        }
+        self.last = now;
+    }
+
+    fn is_open(&self, learning: &Learning, now: Nanos) -> bool {
+        now.since(self.opened) < Nanos::from_millis(learning.window_ms.into())
+    }
+
+    /// The address in use spoke since the window opened.
+    fn has_spoken(&self) -> bool {
+        self.last != Nanos::ZERO && self.last >= self.opened
+    }
+
+    /// Whether the address in use is taken for the peer's. What was heard before the window opened counts when it is over:
+    /// a peer that is silent while a call is held is no reason to take another.
+    fn is_confirmed(&self, learning: &Learning, now: Nanos) -> bool {
+        let at_once = self.in_use == self.signaled || learning.from == LearnFrom::FirstPacket;
+        if self.is_open(learning, now) {
+            return at_once && self.has_spoken();
+        }
+        self.last != Nanos::ZERO && (at_once || self.last.since(self.since) >= STREAM)
     }
 
     fn may_be_learnt(&self, source: Remote) -> bool {
@@ -155,112 +217,4 @@ impl Latch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::SocketAddr;
-
-    const SIGNALED: &str = "192.0.2.7:4000";
-    const SAME_ADDRESS: &str = "192.0.2.7:4444";
-    const SAME_PORT: &str = "198.51.100.1:4000";
-    const OTHER: &str = "203.0.113.5:9999";
-    const SIXTH: &str = "[2001:db8::1]:4000";
-
-    const WINDOW: Nanos = Nanos::from_secs(3);
-
-    fn remote(text: &str) -> Remote {
-        text.parse::<SocketAddr>().expect("an address").into()
-    }
-
-    fn learning(from: LearnFrom) -> Learning {
-        Learning { from, window_ms: 3000, strict_source: false, media_handover: false }
-    }
-
-    fn strict(from: LearnFrom) -> Learning {
-        Learning { strict_source: true, ..learning(from) }
-    }
-
-    fn handover(from: LearnFrom) -> Learning {
-        Learning { media_handover: true, ..learning(from) }
-    }
-
-    /// Packets at seconds from these sources; gives what each meant, and the address in use at the end.
-    fn play(learning: Learning, packets: &[(u64, &str)]) -> (String, Remote) {
-        let mut latch = Latch::default();
-        latch.describe(remote(SIGNALED), &learning, Nanos::from_secs(100));
-        let meant = packets.iter().map(|&(at, source)| {
-            match latch.judge(remote(source), &learning, Nanos::from_secs(100 + at)) {
-                Ok(Heard::Peer) => 'p',
-                Ok(Heard::Elsewhere) => 'e',
-                Err(_) => 'x',
-            }
-        });
-        (meant.collect(), latch.in_use())
-    }
-
-    #[test]
-    fn each_rule_of_learning_moves_the_address_as_it_says() {
-        use LearnFrom::{BestMatch, FirstPacket, LastPacketOfWindow, Nothing};
-        let after = WINDOW.0 / 1_000_000_000 + 1;
-        let cases = [
-            (learning(Nothing), vec![(0, OTHER), (0, SIGNALED)], "ep", SIGNALED),
-            (strict(Nothing), vec![(0, OTHER), (0, SIGNALED)], "xp", SIGNALED),
-            (learning(FirstPacket), vec![(0, OTHER), (0, SIGNALED)], "pe", OTHER),
-            (learning(FirstPacket), vec![(0, SIGNALED), (0, OTHER)], "pe", SIGNALED),
-            (strict(FirstPacket), vec![(0, OTHER), (1, SIGNALED)], "px", OTHER),
-            (learning(FirstPacket), vec![(after, OTHER)], "e", SIGNALED),
-            (strict(FirstPacket), vec![(after, OTHER)], "x", SIGNALED),
-            (learning(LastPacketOfWindow), vec![(0, OTHER), (1, SAME_PORT), (after, OTHER)], "ppe", SAME_PORT),
-            (strict(LastPacketOfWindow), vec![(0, OTHER), (1, SAME_PORT), (after, OTHER)], "ppx", SAME_PORT),
-            (handover(LastPacketOfWindow), vec![(0, OTHER), (after, SAME_PORT)], "pp", SAME_PORT),
-            (learning(BestMatch), vec![(0, OTHER), (0, SAME_PORT), (0, OTHER)], "ppe", SAME_PORT),
-            (learning(BestMatch), vec![(0, SAME_PORT), (0, SAME_ADDRESS), (0, SAME_PORT)], "ppe", SAME_ADDRESS),
-            (learning(BestMatch), vec![(0, SIGNALED), (0, SAME_ADDRESS), (0, SIGNALED)], "pep", SIGNALED),
-            (strict(BestMatch), vec![(0, OTHER), (after, SAME_ADDRESS)], "px", OTHER),
-            (learning(FirstPacket), vec![(0, SIXTH), (0, OTHER)], "xp", OTHER),
-        ];
-        for (learning, packets, meant, in_use) in cases {
-            assert_eq!(play(learning, &packets), (meant.to_owned(), remote(in_use)), "{learning:?} {packets:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_sent_or_heard_before_an_address_is_known_unless_one_may_be_learnt() {
-        for (from, expected) in [(LearnFrom::Nothing, None), (LearnFrom::FirstPacket, Some(OTHER))] {
-            let (mut latch, learning) = (Latch::default(), learning(from));
-            latch.describe(Remote::UNSPECIFIED, &learning, Nanos::from_secs(1));
-            let heard = latch.judge(remote(OTHER), &learning, Nanos::from_secs(2));
-            assert_eq!(heard.is_ok(), expected.is_some(), "{from:?}");
-            assert_eq!(latch.in_use(), expected.map_or(Remote::UNSPECIFIED, remote));
-        }
-    }
-
-    #[test]
-    fn repeated_signaling_keeps_what_was_learnt_and_opens_the_window_again() {
-        let (mut latch, learning) = (Latch::default(), learning(LearnFrom::FirstPacket));
-        latch.describe(remote(SIGNALED), &learning, Nanos::from_secs(1));
-        assert_eq!(latch.judge(remote(OTHER), &learning, Nanos::from_secs(1)), Ok(Heard::Peer));
-        latch.describe(remote(SIGNALED), &learning, Nanos::from_secs(60));
-        assert_eq!(latch.in_use(), remote(OTHER));
-        assert_eq!(latch.judge(remote(SAME_PORT), &learning, Nanos::from_secs(61)), Ok(Heard::Peer));
-        latch.describe(remote(SAME_ADDRESS), &learning, Nanos::from_secs(90));
-        assert_eq!(latch.in_use(), remote(SAME_ADDRESS), "another signaled address is used at once");
-    }
-
-    #[test]
-    fn an_authentic_packet_moves_the_address_at_any_time_unless_told_not_to() {
-        for (learning, tried, in_use) in [
-            (learning(LearnFrom::FirstPacket), true, OTHER),
-            (learning(LearnFrom::Nothing), true, SIGNALED),
-            (strict(LearnFrom::FirstPacket), false, SIGNALED),
-        ] {
-            let mut latch = Latch::default();
-            latch.describe(remote(SIGNALED), &learning, Nanos::from_secs(1));
-            latch.follow(remote(SIGNALED), &learning);
-            assert_eq!(latch.may_try(remote(OTHER), &learning).is_ok(), tried, "{learning:?}");
-            if tried {
-                latch.follow(remote(OTHER), &learning);
-            }
-            assert_eq!(latch.in_use(), remote(in_use), "{learning:?}");
-        }
-    }
-}
+mod tests;

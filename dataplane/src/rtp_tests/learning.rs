@@ -25,20 +25,22 @@ fn peer_behind_nat_is_answered_where_it_sends_from_for_rtp_and_rtcp_apart() {
     assert_eq!(stand.sent_to(addr("198.51.100.1:61999")), [(alice.our_rtcp(), report)]);
 }
 
+const LEARNING: [LearnFrom; 3] = [LearnFrom::FirstPacket, LearnFrom::LastPacketOfWindow, LearnFrom::BestMatch];
+
 #[test]
-fn spray_from_a_third_address_never_moves_a_call_after_the_window_and_is_not_heard_by_a_strict_one() {
-    for (strict_source, heard) in [(false, 1), (true, 0)] {
+fn spray_from_a_third_address_is_neither_followed_nor_heard_after_the_window() {
+    for (from, strict_source) in LEARNING.into_iter().flat_map(|from| [(from, false), (from, true)]) {
         let mut stand = Stand::new();
         let (mut alice, mut bob) = (Party::alice(), Party::bob());
-        alice.remote.learning.strict_source = strict_source;
+        alice.remote.learning = Learning { strict_source, ..learning(from) };
         alice.request.silent_ms = 2000;
         stand.call(&alice, &bob);
         stand.speak(&mut alice);
         stand.pass(Nanos::from_secs(5));
         stand.heard_by(&mut bob);
         stand.speak_from(&mut alice, addr(STRANGER));
-        assert_eq!(stand.heard_by(&mut bob).len(), heard, "strict: {strict_source}");
-        assert_eq!(stand.dropped(DropReason::SourceNotLearned), 1 - heard as u64);
+        assert!(stand.heard_by(&mut bob).is_empty(), "{from:?}");
+        assert_eq!(stand.dropped(DropReason::SourceNotLearned), 1);
         stand.speak(&mut bob);
         assert!(stand.sent_to(addr(STRANGER)).is_empty());
         assert_eq!(stand.heard_by(&mut alice).len(), 1);
@@ -51,6 +53,86 @@ fn spray_from_a_third_address_never_moves_a_call_after_the_window_and_is_not_hea
         assert!(!stand.events.iter().any(|event| matches!(event, Event::LegHeard { .. } | Event::LegMoved { .. })));
         assert!(stand.events.iter().all(is_silent), "a stranger is no sign of life");
     }
+}
+
+#[test]
+fn spray_within_the_window_takes_over_neither_a_peer_at_its_address_nor_one_behind_nat_that_speaks() {
+    for from in LEARNING {
+        for (place, strangers_heard) in [("198.51.100.1:4000", 0), (BEHIND_NAT, 20)] {
+            let mut stand = Stand::new();
+            let (mut alice, mut bob) = (Party::alice(), Party::bob());
+            alice.remote.learning = learning(from);
+            stand.call(&alice, &bob);
+            stand.speak_from(&mut alice, addr(place));
+            let report = relaying::receiver_report(1, 2);
+            stand.arrive(alice.our_rtcp(), alice.rtcp_addr(), &report);
+            stand.heard_by(&mut bob);
+            for _ in 0..20 {
+                stand.speak_from(&mut alice, addr(STRANGER));
+                stand.arrive(alice.our_rtcp(), addr(STRANGER), &report);
+                let strangers = stand.heard_by(&mut bob).len();
+                let expected = usize::from(strangers_heard > 0 && from != LearnFrom::FirstPacket);
+                assert_eq!(strangers, expected, "{from:?} {place}: heard while nobody is confirmed");
+                stand.pass(Nanos::from_millis(100));
+                stand.speak_from(&mut alice, addr(place));
+                stand.heard_by(&mut bob);
+            }
+            let said = stand.speak(&mut bob);
+            stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+            assert!(stand.sent_to(addr(STRANGER)).is_empty(), "{from:?} {place}");
+            assert_eq!(stand.sent_to(addr(place)), [(alice.request.rtp, said)]);
+        }
+    }
+}
+
+#[test]
+fn peer_that_begins_late_is_heard_and_answered_and_nobody_else_after_it() {
+    for from in LEARNING {
+        let mut stand = Stand::new();
+        let (mut alice, mut bob) = (Party::alice(), Party::bob());
+        alice.remote.learning = learning(from);
+        stand.call(&alice, &bob);
+        stand.pass(Nanos::from_secs(60));
+        let report = relaying::receiver_report(1, 2);
+        stand.arrive(alice.our_rtcp(), addr(STRANGER), &report);
+        stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+        assert!(stand.sent_to(addr(STRANGER)).is_empty(), "reports are not learnt late from anywhere");
+        for _ in 0..10 {
+            stand.speak_from(&mut alice, addr(BEHIND_NAT));
+            stand.pass(STEP);
+        }
+        assert_eq!(stand.heard_by(&mut bob).len(), 10, "{from:?}");
+        stand.arrive(alice.our_rtcp(), addr("198.51.100.1:61999"), &report);
+        stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+        assert_eq!(stand.sent_to(addr("198.51.100.1:61999")).len(), 1, "but from where RTP comes from");
+        stand.pass(Nanos::from_secs(5));
+        stand.speak_from(&mut alice, addr(STRANGER));
+        assert!(stand.heard_by(&mut bob).is_empty());
+        let said = stand.speak(&mut bob);
+        assert_eq!(stand.sent_to(addr(BEHIND_NAT)), [(alice.request.rtp, said)]);
+    }
+}
+
+#[test]
+fn muxed_reports_are_heard_from_the_confirmed_address_only_and_any_source_of_an_asymmetric_peer_is() {
+    let mut stand = Stand::new();
+    let (mut alice, mut bob) = (Party::alice().muxed(), Party::bob());
+    stand.call(&alice, &bob);
+    stand.speak(&mut alice);
+    let report = relaying::receiver_report(1, 2);
+    stand.arrive(alice.request.rtp, addr(STRANGER), &report);
+    assert!(stand.sent_to(bob.rtcp_addr()).is_empty());
+    stand.arrive(alice.request.rtp, alice.addr, &report);
+    assert_eq!(stand.sent_to(bob.rtcp_addr()).len(), 1);
+
+    alice.remote.learning = learning(LearnFrom::Nothing);
+    stand.describe(&alice);
+    stand.pass(Nanos::from_secs(60));
+    stand.heard_by(&mut bob);
+    stand.speak_from(&mut alice, addr(BEHIND_NAT));
+    assert_eq!(stand.heard_by(&mut bob).len(), 1);
+    stand.speak(&mut bob);
+    assert_eq!(stand.heard_by(&mut alice).len(), 1, "and is sent to where it said");
 }
 
 #[test]

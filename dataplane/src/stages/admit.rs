@@ -59,7 +59,7 @@ fn admit_one(
         return Ok(());
     }
     match (kind, protection) {
-        // Without ICE, DTLS is taken from the address in use only: a ClientHello proves nothing.
+        // Without ICE, DTLS is taken from the address in use only: a ClientHello proves nothing, and our answers go there.
         (DTLS, _) if source == leg.remote => Ok(()),
         (DTLS, _) => Err(DropReason::UnknownSource),
         (_, Protection::Srtp) => latch(ports, kind).may_try(source, &ports.learning),
@@ -105,8 +105,12 @@ fn judge(
     }
     if kind == RTCP {
         return match &mut ports.rtcp_latch {
+            // Many peers never report: late, only the host that RTP goes to may begin to.
+            Some(latch) if latch.is_late(&ports.learning, now) && source.ip() != leg.remote.ip() => {
+                Err(DropReason::SourceNotLearned)
+            }
             Some(latch) => latch.judge(source, &ports.learning, now).map(drop),
-            None => ports.latch.may_try(source, &ports.learning),
+            None => ports.latch.may_be_heard(source, &ports.learning, now),
         };
     }
     let heard_from = ports.latch.judge(source, &ports.learning, now)?;

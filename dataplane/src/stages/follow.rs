@@ -32,11 +32,11 @@ fn follow_one(leg: &mut Leg, own: &OwnAddrs, source: Remote, kind: u8, now: Nano
     let Some(ports) = &mut leg.ports else { return };
     if !ports.uses_ice && !own.contain(source) {
         match (kind, &mut ports.rtcp_latch) {
-            (RTCP, Some(latch)) => latch.follow(source, &ports.learning),
+            (RTCP, Some(latch)) => latch.follow(source, &ports.learning, now),
             // RTCP on a port of its own says nothing about where RTP comes from.
             (RTCP, None) => {}
             _ => {
-                ports.latch.follow(source, &ports.learning);
+                ports.latch.follow(source, &ports.learning, now);
                 leg.remote = ports.latch.in_use();
             }
         }
