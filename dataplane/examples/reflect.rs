@@ -68,6 +68,7 @@ fn reflect_on(opened: Opened, ports: &Ports, seconds: u64) -> Result<(), Box<dyn
     let (mut turns, cpu_start) = (0u64, cpu_ns());
     while batch.now() < end {
         io.harvest(&mut batch, Some(end))?;
+        io.resolve_ports(&mut batch);
         turns += u64::from(!batch.is_empty());
         for packet in batch.packets_mut() {
             packet.disposition = Disposition::Send;

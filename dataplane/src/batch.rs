@@ -240,10 +240,13 @@ impl PacketBatch {
         std::mem::replace(&mut self.packet_mut(i).buffer, Buffer::NONE)
     }
 
-    /// Forgets all packets; their buffers must have been taken.
-    pub(crate) fn clear(&mut self) {
-        debug_assert!(self.packets().iter().all(|packet| packet.buffer == Buffer::NONE), "a buffer would leak");
-        self.len = 0;
+    /// Forgets all packets from `first` on; their buffers must have been taken.
+    pub(crate) fn truncate(&mut self, first: usize) {
+        debug_assert!(
+            self.packets()[first..].iter().all(|packet| packet.buffer == Buffer::NONE),
+            "a buffer would leak"
+        );
+        self.len = first;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Carries out control's orders on the worker, between batches and a bounded number at a time.
+//! Carries out control's orders on the worker, before it looks at the packets of its batch and a bounded number at a time.
 //!
 //! Input: orders from the link thread. Output: changed legs and one answer an order, in order. Owns nothing. Allocates
 //! nothing: legs and descriptions arrive in their memory, and what they replace goes back with the answer. Each order is
@@ -186,12 +186,11 @@ impl Desk<'_> {
         self.part(handle);
         self.digits.forget(handle.slot);
         let Some(mut leg) = self.legs.remove(handle) else { return reported(Ok(LegReport::default()), Spent::Nothing) };
+        let goodbye = self.batch.len();
         rtcp::say_bye(self.batch, &mut leg, self.counters);
-        if leg.ports.is_some() {
-            // What says goodbye leaves before its port closes.
-            self.io.submit(self.batch);
-            self.close_ports(&mut leg);
-        }
+        // What says goodbye leaves before its port closes, and before the batch's packets are looked at.
+        self.io.submit_from(goodbye, self.batch);
+        self.close_ports(&mut leg);
         reported(Ok(leg.report(self.local_addr)), Spent::Leg(leg))
     }
 

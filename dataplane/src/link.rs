@@ -109,6 +109,7 @@ impl Link {
         let deadline = Instant::now() + GOODBYE_MAX;
         while self.workers_left > 0 && Instant::now() < deadline {
             let pause = if self.parts.registry.give_owed() { GOODBYE_MAX } else { OWED_PAUSE };
+            self.parts.registry.ring();
             wait(&self.parts.sleeper, &mut [], Some(pause.min(deadline.saturating_duration_since(Instant::now()))));
             self.take_notes();
         }
@@ -119,6 +120,8 @@ impl Link {
 
     fn turn(&mut self) {
         let timeout = self.timeout();
+        // Once for all orders of the last turn, and when control has been told of them.
+        self.parts.registry.ring();
         let mut watched = [Watched::reading(self.parts.signals), Watched::reading(self.parts.listener.as_raw_fd())];
         match &self.control {
             None => wait(&self.parts.sleeper, &mut watched, timeout),

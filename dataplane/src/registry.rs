@@ -6,11 +6,12 @@
 //!
 //! ```text
 //!   Command --> leg record --> WorkerOrder --> worker --> Answered --> awaited queue --> Answer
+//!                    |             '----------- done, unless the worker has a say ---------^
 //!                    '--> LobbyOrder (fingerprint and role, or forget)
 //! ```
 //!
-//! A worker answers its orders in order, so the n-th answer belongs to the n-th entry of its queue, and commands for one
-//! leg are answered in order. A command that changes nothing sends an `Echo`, to keep its answer in its place.
+//! What a worker cannot refuse is done as soon as it is in its ring (see [`sending`]). It answers the rest in order, so the
+//! n-th answer belongs to the n-th entry of its queue, and commands for one leg are answered in order.
 
 use crate::affinity::thread_busy_ns;
 use crate::io::{Ports, Waker};
@@ -25,7 +26,7 @@ use crosspoint_contract::{
 };
 use record::{LegRecord, credentials, description, local_description, seed, sha256_digest, takes_telephone_events};
 use rtrb::Producer;
-use seat::{Awaited, Reply};
+use seat::Reply;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,6 +56,12 @@ pub struct Registry {
 }
 
 type Result<T> = std::result::Result<T, Refused>;
+
+/// Whom to answer; nobody when the order is our own.
+type Asked = Option<(Attachment, CommandId)>;
+
+/// What control is told now; nothing when the worker has to answer first.
+type Outcome = Result<Option<Done>>;
 
 impl Registry {
     pub fn new(
@@ -145,7 +152,7 @@ impl Registry {
             Command::SendDigits { leg, digits } => self.send_digits(asked, leg, &digits),
             Command::ReadLeg { leg } => self
                 .known(leg)
-                .and_then(|(worker, handle)| self.send(worker, WorkerOrder::Read(handle), asked, Reply::Report)),
+                .and_then(|(worker, handle)| self.ask(worker, &[leg], WorkerOrder::Read(handle), asked, Reply::Report)),
             Command::CloseLeg { leg } => match self.close(asked, leg) {
                 Err(Refused::UnknownLeg(_)) => return Some(answer(id, Ok(Done::Report(LegReport::default())))),
                 result => result,
@@ -157,24 +164,26 @@ impl Registry {
             }
             Command::ShutDown => return Some(answer(id, Ok(Done::Ok))),
         };
-        let refused = result.err()?;
+        let refused = match result {
+            Ok(done) => return done.map(|done| answer(id, Ok(done))),
+            Err(refused) => refused,
+        };
         // Of a leg that is being closed: the answer must not overtake that of `CloseLeg`.
         let closing = match &refused {
-            Refused::UnknownLeg(leg) => self.legs.get(leg).map(|record| record.worker),
+            Refused::UnknownLeg(leg) => self.legs.get(leg).map(|record| (*leg, record.worker)),
             _ => None,
         };
-        let queued = closing.map(|worker| self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(refused.clone())));
-        match queued {
-            Some(Ok(())) => None,
-            Some(Err(busy)) => Some(answer(id, Err(busy))),
-            None => Some(answer(id, Err(refused))),
-        }
+        let outcome = match closing {
+            Some((leg, worker)) => self.say_in_turn(worker, leg, asked, Reply::Refused(refused)),
+            None => Err(refused),
+        };
+        outcome.transpose().map(|result| answer(id, result))
     }
 
-    fn open(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, call: CallKey) -> Result<()> {
+    fn open(&mut self, asked: Asked, leg: LegId, call: CallKey) -> Outcome {
         if let Some(record) = self.legs.get(&leg) {
             let (worker, local) = (record.worker, Box::new(record.local.clone()));
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Described(local));
+            return self.say_in_turn(worker, leg, asked, Reply::Described(local));
         }
         if self.draining {
             return Err(Refused::Draining);
@@ -192,19 +201,21 @@ impl Registry {
     }
 
     /// Gives a new leg to its worker and remembers it.
-    fn admit(
-        &mut self,
-        asked: Option<(Attachment, CommandId)>,
-        worker: usize,
-        opened: Box<Leg>,
-        record: LegRecord,
-    ) -> Result<()> {
+    fn admit(&mut self, asked: Asked, worker: usize, opened: Box<Leg>, mut record: LegRecord) -> Outcome {
         let (leg, local) = (record.handle.leg, Box::new(record.local.clone()));
-        self.send(worker, WorkerOrder::Open(opened), asked, Reply::Opened(leg, local))?;
+        let (order, reply) = (WorkerOrder::Open(opened), Reply::Opened(leg, local));
+        // The kernel may not let the worker have one more socket.
+        let done = if record.rtp.is_some() && !self.ports().steered {
+            let done = self.ask(worker, &[], order, asked, reply)?;
+            record.awaited = self.seats[worker].last_sent();
+            done
+        } else {
+            self.tell(worker, &[], order, asked, reply)?
+        };
         self.seats[worker].free.pop();
         self.calls.entry(record.call).or_insert((worker, 0)).1 += 1;
         self.legs.insert(leg, record);
-        Ok(())
+        Ok(done)
     }
 
     /// The worker of the call's other legs, or the one with the fewest legs among those that are there.
@@ -217,17 +228,13 @@ impl Registry {
             .ok_or(Refused::WorkerLost(WorkerId(0)))
     }
 
-    fn set_remote(
-        &mut self,
-        asked: Option<(Attachment, CommandId)>,
-        leg: LegId,
-        remote: RemoteDescription,
-    ) -> Result<()> {
+    fn set_remote(&mut self, asked: Asked, leg: LegId, remote: RemoteDescription) -> Outcome {
         let (worker, handle) = self.known_shared(leg)?;
         let Some(description) = description(&remote) else {
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::TooManyFormats));
+            return self.say_in_turn(worker, leg, asked, Reply::Refused(Refused::TooManyFormats));
         };
-        self.send(worker, WorkerOrder::Describe { leg: handle, description: Box::new(description) }, asked, Reply::Ok)?;
+        let order = WorkerOrder::Describe { leg: handle, description: Box::new(description) };
+        let done = self.tell(worker, &[leg], order, asked, Reply::Ok)?;
         self.tell_lobby(LobbyOrder::Expect {
             worker: WorkerId(worker as u16),
             leg: handle,
@@ -238,26 +245,26 @@ impl Registry {
         if let Some(record) = self.legs.get_mut(&leg) {
             record.remote = Some(remote);
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn restart_ice(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, restart: u32) -> Result<()> {
+    fn restart_ice(&mut self, asked: Asked, leg: LegId, restart: u32) -> Outcome {
         let (worker, handle) = self.known_shared(leg)?;
         let record = self.legs.get_mut(&leg).ok_or(Refused::UnknownLeg(leg))?;
         let mut local = record.local.clone();
         if record.restart == restart {
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Described(Box::new(local)));
+            return self.say_in_turn(worker, leg, asked, Reply::Described(Box::new(local)));
         }
         local.ice = random::ice_credentials();
         let order = WorkerOrder::RestartIce { leg: handle, ice: credentials(&local.ice) };
-        self.send(worker, order, asked, Reply::Described(Box::new(local.clone())))?;
+        let done = self.tell(worker, &[leg], order, asked, Reply::Described(Box::new(local.clone())))?;
         if let Some(record) = self.legs.get_mut(&leg) {
             (record.local, record.restart) = (local, restart);
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn bridge(&mut self, asked: Option<(Attachment, CommandId)>, bridge: BridgeId, legs: [LegId; 2]) -> Result<()> {
+    fn bridge(&mut self, asked: Asked, bridge: BridgeId, legs: [LegId; 2]) -> Outcome {
         let (worker, first) = self.known(legs[0])?;
         let (other_worker, second) = self.known(legs[1])?;
         if worker != other_worker {
@@ -276,7 +283,7 @@ impl Registry {
         if self.bridges.get(&bridge).is_some_and(|joined| *joined != legs) {
             self.unbridge(None, bridge)?;
         }
-        self.send(worker, WorkerOrder::Join([first, second]), asked, Reply::Ok)?;
+        let done = self.tell(worker, &legs, WorkerOrder::Join([first, second]), asked, Reply::Ok)?;
         legs.iter().for_each(|&leg| self.leave_bridge(leg));
         self.leave_bridge_of(bridge);
         self.bridges.insert(bridge, legs);
@@ -285,43 +292,43 @@ impl Registry {
                 record.bridge = Some(bridge);
             }
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn unbridge(&mut self, asked: Option<(Attachment, CommandId)>, bridge: BridgeId) -> Result<()> {
-        let Some(&legs) = self.bridges.get(&bridge) else { return Ok(()) };
+    fn unbridge(&mut self, asked: Asked, bridge: BridgeId) -> Outcome {
+        let Some(&legs) = self.bridges.get(&bridge) else { return Ok(Some(Done::Ok)) };
         let (worker, first) = self.known(legs[0])?;
         let (_, second) = self.known(legs[1])?;
-        self.send(worker, WorkerOrder::Part([first, second]), asked, Reply::Ok)?;
+        let done = self.tell(worker, &legs, WorkerOrder::Part([first, second]), asked, Reply::Ok)?;
         self.leave_bridge_of(bridge);
-        Ok(())
+        Ok(done)
     }
 
-    fn send_digits(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId, digits: &str) -> Result<()> {
+    fn send_digits(&mut self, asked: Asked, leg: LegId, digits: &str) -> Outcome {
         let (worker, handle) = self.known(leg)?;
         let Some(digits) = DigitText::new(digits) else {
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::BadDigits));
+            return self.say_in_turn(worker, leg, asked, Reply::Refused(Refused::BadDigits));
         };
         let record = self.legs.get(&leg).ok_or(Refused::UnknownLeg(leg))?;
         if !takes_telephone_events(record.formats()) {
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(Refused::NoTelephoneEvent(leg)));
+            return self.say_in_turn(worker, leg, asked, Reply::Refused(Refused::NoTelephoneEvent(leg)));
         }
         if asked.is_some() && record.digits == asked {
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Ok);
+            return self.say_in_turn(worker, leg, asked, Reply::Ok);
         }
-        self.send(worker, WorkerOrder::SendDigits { leg: handle, digits }, asked, Reply::Ok)?;
+        let done = self.ask(worker, &[leg], WorkerOrder::SendDigits { leg: handle, digits }, asked, Reply::Ok)?;
         if let Some(record) = self.legs.get_mut(&leg) {
             record.digits = asked;
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn close(&mut self, asked: Option<(Attachment, CommandId)>, leg: LegId) -> Result<()> {
+    fn close(&mut self, asked: Asked, leg: LegId) -> Outcome {
         if let Some(record) = self.legs.get(&leg).filter(|record| record.closing) {
-            return self.send(record.worker, WorkerOrder::Echo, asked, Reply::ClosedToo(leg));
+            return self.ask(record.worker, &[], WorkerOrder::Echo, asked, Reply::ClosedToo(leg));
         }
         let (worker, handle) = self.known(leg)?;
-        self.send(worker, WorkerOrder::Close(handle), asked, Reply::Closed(leg))?;
+        let done = self.ask(worker, &[leg], WorkerOrder::Close(handle), asked, Reply::Closed(leg))?;
         if self.legs.get(&leg).is_some_and(LegRecord::is_expected_in_lobby) {
             self.tell_lobby(LobbyOrder::Forget { leg });
         }
@@ -329,7 +336,7 @@ impl Registry {
         if let Some(record) = self.legs.get_mut(&leg) {
             record.closing = true;
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Closes every leg: nobody has looked after them for too long.
@@ -355,6 +362,11 @@ impl Registry {
             nothing_owed &= seat.give_owed();
         }
         nothing_owed
+    }
+
+    /// Wakes each worker for which something was queued.
+    pub fn ring(&mut self) {
+        self.seats.iter_mut().for_each(Seat::ring);
     }
 
     /// Tells all workers to say goodbye and end, and the lobby to end.
@@ -402,18 +414,6 @@ impl Registry {
         }
     }
 
-    /// Queues an order whose answer becomes `reply`.
-    fn send(
-        &mut self,
-        worker: usize,
-        order: WorkerOrder,
-        command: Option<(Attachment, CommandId)>,
-        reply: Reply,
-    ) -> Result<()> {
-        let sent = self.seats[worker].send(order, Awaited { command, reply });
-        if sent { Ok(()) } else { Err(Refused::Busy(WorkerId(worker as u16))) }
-    }
-
     /// The lobby waits for nobody, so there is room soon.
     fn tell_lobby(&mut self, mut order: LobbyOrder) {
         while let Err(rtrb::PushError::Full(back)) = self.lobby.push(order) {
@@ -453,5 +453,6 @@ mod answers;
 mod record;
 mod rtp;
 mod seat;
+mod sending;
 #[cfg(test)]
 mod tests;

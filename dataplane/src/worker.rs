@@ -5,10 +5,16 @@
 //! not allocate, lock, log, or ask the kernel for anything outside `io`, and it reads the clock once a batch.
 //!
 //! ```text
-//!  turn:  harvest -> stages -> submit          what peers sent
-//!         orders, admissions, timers, digits   what control, lobby and time want
+//!  turn:  harvest                              what peers sent
+//!         orders                               what control wants
+//!         stages -> submit
+//!         admissions, timers, digits           what lobby and time want
 //!         -> protect -> submit
 //! ```
+//!
+//! Orders come between harvest and stages: a packet that reached the socket when an order was in the ring is handled after
+//! that order, as long as no more orders wait than one turn carries out. On this the link thread relies when it says that an
+//! order is done although the worker has not seen it yet.
 //!
 //! A turn is all there is: `worker_thread` repeats it, tests call it one by one over a simulated network.
 
@@ -92,11 +98,15 @@ impl<'ends> Worker<'ends> {
         let sleep_until = self.sleep_until();
         self.io.harvest(&mut self.batch, sleep_until)?;
         self.now = clock::of(&self.batch);
+        let turn = self.carry_out_orders();
+        self.io.resolve_ports(&mut self.batch);
         self.pass_stages();
         self.io.submit(&mut self.batch);
         self.send_copies();
-        let turn = self.carry_out_orders();
         self.make_packets();
+        if turn == Turn::Stopped {
+            self.say_goodbye();
+        }
         self.io.submit(&mut self.batch);
         self.publish();
         self.outlets.flush();
@@ -146,7 +156,6 @@ impl<'ends> Worker<'ends> {
             }
             let Ok(order) = self.outlets.ends.from_link.pop() else { break };
             if matches!(order, WorkerOrder::Stop) {
-                self.say_goodbye();
                 return Turn::Stopped;
             }
             if matches!(order, WorkerOrder::Begin) {

@@ -114,6 +114,7 @@ fn claim(ports: &Ports) -> ClaimedPort {
 fn turn(Opened { io, batch, .. }: &mut Opened) {
     let until = Nanos::now().saturating_add_ns(100_000);
     io.harvest(batch, Some(until)).expect("harvests");
+    io.resolve_ports(batch);
     let nowhere = SocketAddr::new(local(), 0);
     batch.push_new(nowhere.into()).expect("room");
     batch.packets_mut().iter_mut().for_each(|packet| packet.disposition = Disposition::Send);

@@ -43,8 +43,11 @@ pub const FORMATS_PER_LEG_MAX: usize = 32;
 /// Legs that one leg's packets go to: the other party, and subscribers (recorders, listeners) beside it.
 pub const SINKS_PER_LEG_MAX: usize = 32;
 
-/// Commands that a worker applies between two batches. Bounds how long control may delay media.
-pub const COMMANDS_PER_TICK_MAX: usize = 32;
+/// Commands that a worker applies between two batches, before it looks at the packets of the next. Bounds how long control may
+/// delay media: at about a microsecond each, by less than any jitter buffer notices. Within the bound a packet never
+/// overtakes a command, so a command is said to be done as soon as it is on its way to the worker with fewer than
+/// these before it.
+pub const COMMANDS_PER_TICK_MAX: usize = 256;
 
 /// Depth of the link that carries commands to a worker. Full means control is told `Busy`.
 pub const CONTROL_TO_WORKER_MAX: usize = 4096;

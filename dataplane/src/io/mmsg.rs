@@ -39,6 +39,8 @@ pub(crate) struct Mmsg {
     worker_ports: WorkerPorts,
     /// Where ports are sockets.
     readiness: Option<Readiness>,
+    /// Ids of ports that closed since the last harvest, whose packets may still name them.
+    closed: Vec<PortId>,
     /// Counts harvests, so that no source is always the last.
     turn: usize,
     sleeper: Sleeper,
@@ -61,6 +63,7 @@ impl Mmsg {
             ports: PortTable::new(worker_ports),
             worker_ports: worker_ports.clone(),
             readiness,
+            closed: Vec::with_capacity(worker_ports.ports_max),
             turn: 0,
             sleeper: Sleeper::new()?,
             counters: IoCounters::default(),
@@ -68,6 +71,7 @@ impl Mmsg {
     }
 
     pub(crate) fn harvest(&mut self, batch: &mut PacketBatch, sleep_until: Option<Nanos>) -> Result<(), Fault> {
+        self.closed.drain(..).for_each(|id| self.ports.free(id));
         self.refill(batch.pool_mut());
         self.receive_all(batch)?;
         if batch.is_empty()
@@ -81,13 +85,17 @@ impl Mmsg {
         Ok(())
     }
 
-    pub(crate) fn submit(&mut self, batch: &mut PacketBatch) {
-        let mut next = 0;
+    pub(crate) fn resolve_ports(&mut self, batch: &mut PacketBatch) {
+        self.counters.port_unknown += self.ports.resolve(batch);
+    }
+
+    pub(crate) fn submit(&mut self, first: usize, batch: &mut PacketBatch) {
+        let mut next = first;
         while let Some(first) = (next..batch.len()).find(|i| batch.packet(*i).disposition == Disposition::Send) {
             next = first + 1;
             self.send_group(first, batch);
         }
-        for i in 0..batch.len() {
+        for i in first..batch.len() {
             let buffer = batch.take_buffer(i);
             batch.pool_mut().give(buffer);
         }
@@ -113,7 +121,7 @@ impl Mmsg {
             readiness.forget(socket);
         }
         self.ports.close(id);
-        self.ports.free(id);
+        self.closed.push(id);
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -188,7 +196,7 @@ impl Mmsg {
             let port = match arrival {
                 Arrival::At(port) => Some(port),
                 Arrival::Steered => original_destination(&self.receive.controls[i], self.receive.control_bytes(i))
-                    .and_then(|local| self.ports.at(&local)),
+                    .and_then(|local| self.ports.place_of(&local)),
             };
             match Remote::decode(&self.receive.names[i]).zip(port) {
                 Some((remote, port)) => batch.push_received(buffer, remote, port, bytes, truncated),

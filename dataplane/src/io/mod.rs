@@ -3,6 +3,8 @@
 //! ```text
 //!   loop {
 //!       io.harvest(&mut batch, sleep_until)?   poll; if nothing is there, sleep until a packet, a wake or a time
+//!       ...                                    open and close ports
+//!       io.resolve_ports(&mut batch)           say which open port each packet came to
 //!       stages(&mut batch)                     read, rewrite in place, decide each packet
 //!       io.submit(&mut batch)                  send what is marked so; every buffer finds its way back
 //!   }
@@ -166,6 +168,8 @@ fn is_exhausted(error: &std::io::Error) -> bool {
 impl Io {
     /// Fills the empty `batch` with up to `BATCH_PACKETS_MAX` packets, oldest first, and reads the clock once.
     ///
+    /// Packets do not know yet which port they came to: see [`Io::resolve_ports`].
+    ///
     /// Polls first. If nothing is there and `sleep_until` is given, sleeps until a packet comes, a [`Waker`] rings or
     /// that time is reached; it may also return early with nothing, so look at your queues and timers each time.
     pub fn harvest(&mut self, batch: &mut PacketBatch, sleep_until: Option<Nanos>) -> Result<(), Fault> {
@@ -177,15 +181,30 @@ impl Io {
         }
     }
 
+    /// Says of each packet which port it came to, as the ports are open now. Call it once, when the ports that were to be
+    /// opened or closed by the time of the harvest are. What came to no open port is dropped and counted.
+    pub fn resolve_ports(&mut self, batch: &mut PacketBatch) {
+        match &mut self.backend {
+            Backend::Uring(uring) => uring.resolve_ports(batch),
+            Backend::Mmsg(mmsg) => mmsg.resolve_ports(batch),
+            Backend::Sim(sim) => sim.resolve_ports(batch),
+        }
+    }
+
     /// Sends each packet marked `Send` to its `remote`, in order, and empties the batch. With `uring` the packets
     /// reach the kernel with the next `harvest`, or when the io is dropped. Never waits: what the socket's queue cannot take is counted and gone.
     pub fn submit(&mut self, batch: &mut PacketBatch) {
+        self.submit_from(0, batch);
+    }
+
+    /// The same for the packets from `first` on; those before stay.
+    pub fn submit_from(&mut self, first: usize, batch: &mut PacketBatch) {
         match &mut self.backend {
-            Backend::Uring(uring) => uring.submit(batch),
-            Backend::Mmsg(mmsg) => mmsg.submit(batch),
-            Backend::Sim(sim) => sim.submit(batch),
+            Backend::Uring(uring) => uring.submit(first, batch),
+            Backend::Mmsg(mmsg) => mmsg.submit(first, batch),
+            Backend::Sim(sim) => sim.submit(first, batch),
         }
-        batch.clear();
+        batch.truncate(first);
     }
 
     /// Opens a claimed port: packets to it arrive with this id, and packets with this id leave from it. Ids are small

@@ -3,14 +3,19 @@
 //! Input: [`PortSpec`]s; the address that a datagram was sent to. Output: [`PortId`]s and [`Departure`]s. Owns the table. Makes no
 //! system call: the backends do what a port that is a socket needs.
 //!
+//! A harvested datagram knows the place of its address in the table, not yet the port: ports may be opened and closed
+//! between its harvest and the first look at it. Its [`PortId`] is a place until [`PortTable::resolve`] has been called.
+//!
 //! ```text
 //!   by_addr   65,536 ids for each address: 0 is none         (steered only)
 //!   entries   by id: what it is bound to                     id 0 is the shared port, which is no entry
 //! ```
 
+use crate::batch::{Disposition, PacketBatch};
 use crate::io::headers::{HEADERS_BYTES_MAX, Source};
 use crate::io::ports::{PORTS_PER_ADDRESS, PortId, PortRefused, PortSpec, WorkerPorts};
 use crate::io::remote::{Remote, SOCKADDR_BYTES};
+use crosspoint_contract::limits::RTP_ADDRS_MAX;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -31,6 +36,9 @@ pub(crate) enum Exit {
     /// The raw socket with this index.
     Raw(usize),
 }
+
+/// Marks a [`PortId`] that is a place in `by_addr` so far. There are fewer ports, and fewer places.
+const PLACE: u32 = 1 << 31;
 
 enum Entry {
     Free,
@@ -90,10 +98,27 @@ impl PortTable {
         !matches!(self.entries[id.0 as usize], Entry::Free)
     }
 
-    /// The open port with this address.
-    pub(crate) fn at(&self, local: &Remote) -> Option<PortId> {
-        let index = self.index_of(local)?;
-        Some(PortId(self.by_addr[place(index, local)])).filter(|id| *id != PortId::SHARED)
+    /// Stands for the port with this address until [`PortTable::resolve`]. Nothing if no port may have it.
+    pub(crate) fn place_of(&self, local: &Remote) -> Option<PortId> {
+        Some(PortId(PLACE | place(self.index_of(local)?, local) as u32))
+    }
+
+    /// Puts ids in for places, drops what came to a port that is not open, and says how much that was.
+    pub(crate) fn resolve(&self, batch: &mut PacketBatch) -> u64 {
+        let mut unknown = 0;
+        for packet in batch.packets_mut() {
+            if packet.port.0 & PLACE != 0 {
+                packet.port = PortId(self.by_addr[(packet.port.0 & !PLACE) as usize]);
+                if packet.port == PortId::SHARED {
+                    packet.disposition = Disposition::Dropped;
+                    unknown += 1;
+                }
+            } else if packet.port != PortId::SHARED && !self.is_open(packet.port) {
+                packet.disposition = Disposition::Dropped;
+                unknown += 1;
+            }
+        }
+        unknown
     }
 
     /// The socket that packets from this port leave by.
@@ -136,6 +161,8 @@ impl PortTable {
         self.addrs.iter().position(|addr| addr.octets() == local.octets())
     }
 }
+
+const _: () = assert!((RTP_ADDRS_MAX * PORTS_PER_ADDRESS) < PLACE as usize);
 
 fn place(addr_index: usize, local: &Remote) -> usize {
     addr_index * PORTS_PER_ADDRESS + usize::from(local.port())

@@ -7,7 +7,7 @@
 
 use super::tests::{datagram, harvest_some, mark_all, open_with_sixteen_buffers, peer, submit_and_settle};
 use super::*;
-use crate::batch::Disposition;
+use crate::batch::{Disposition, Packet};
 use crate::config::PortsChoice;
 use crosspoint_contract::limits::PACKET_BYTES_MAX;
 use std::io::Write;
@@ -39,6 +39,8 @@ on_each_way!(
     every_buffer_comes_home_after_a_storm_on_many_ports,
     sleep_ends_when_a_packet_comes_to_a_port,
     port_is_claimed_once_and_on_known_addresses_only,
+    packet_of_a_port_that_opens_after_the_harvest_is_its_own,
+    packet_of_a_port_that_closes_after_the_harvest_is_nobodys,
     worker_that_begins_anew_receives_on_new_ports,
     ports_open_and_close_again_and_again,
     sending_to_a_closed_port_disturbs_nothing,
@@ -138,6 +140,10 @@ impl Stand {
             assert!(self.opened.batch.is_empty(), "{} of {packets} arrived", self.opened.batch.len());
             self.opened.io.harvest(&mut self.opened.batch, Some(deadline)).expect("harvests");
             assert!(self.opened.batch.now() < deadline, "nothing arrived");
+            self.opened.io.resolve_ports(&mut self.opened.batch);
+            if self.opened.batch.packets().iter().all(|packet| !packet.is_pending()) {
+                self.opened.io.submit(&mut self.opened.batch);
+            }
         }
     }
 
@@ -388,6 +394,42 @@ fn port_is_claimed_once_and_on_known_addresses_only(stand: &mut Stand) {
     assert_eq!(refused(stand.opened.io.local_addr()), PortRefused::Taken, "our own shared socket has it");
 }
 
+fn packet_of_a_port_that_opens_after_the_harvest_is_its_own(stand: &mut Stand) {
+    for ip in LOCAL {
+        let claimed = claim(&stand.ports, 0, ip, 0);
+        peer_of(&claimed).send(b"early").expect("sends");
+        stand.opened.io.harvest(&mut stand.opened.batch, None).expect("harvests");
+        let id = stand.opened.io.open_port(&claimed.spec()).expect("room");
+        if stand.opened.batch.is_empty() {
+            // In the port's own socket, which nobody has looked at yet.
+            stand.harvest(1);
+        } else {
+            stand.opened.io.resolve_ports(&mut stand.opened.batch);
+        }
+        assert_eq!((stand.opened.batch.packet(0).port, stand.opened.batch.bytes(0)), (id, &b"early"[..]));
+        assert!(stand.opened.batch.packet(0).is_pending());
+        mark_all(&mut stand.opened.batch, Disposition::Dropped);
+        stand.opened.io.submit(&mut stand.opened.batch);
+    }
+}
+
+fn packet_of_a_port_that_closes_after_the_harvest_is_nobodys(stand: &mut Stand) {
+    let (claimed, id) = stand.claim_and_open(LOCAL[0]);
+    let next = claim(&stand.ports, 0, LOCAL[0], 0);
+    stand.settle();
+    peer_of(&claimed).send(b"late").expect("sends");
+    let deadline = Nanos::now().saturating_add_ns(10_000_000_000);
+    while stand.opened.batch.is_empty() {
+        stand.opened.io.harvest(&mut stand.opened.batch, Some(deadline)).expect("harvests");
+    }
+    stand.opened.io.close_port(id);
+    stand.opened.io.open_port(&next.spec()).expect("room");
+    stand.opened.io.resolve_ports(&mut stand.opened.batch);
+    assert_eq!(stand.opened.batch.packet(0).disposition, Disposition::Dropped);
+    assert_eq!(stand.opened.io.counters().port_unknown, 1);
+    stand.opened.io.submit(&mut stand.opened.batch);
+}
+
 fn worker_that_begins_anew_receives_on_new_ports(stand: &mut Stand) {
     let (lost, _) = stand.claim_and_open(LOCAL[0]);
     let late = peer_of(&lost);
@@ -399,8 +441,11 @@ fn worker_that_begins_anew_receives_on_new_ports(stand: &mut Stand) {
     let peer = peer_of(&claimed);
     peer.send(b"anew").expect("sends");
     stand.harvest(1);
-    assert_eq!((stand.opened.batch.packet(0).port, stand.opened.batch.bytes(0)), (id, &b"anew"[..]));
-    stand.answer();
+    // Perhaps with the late one, which nobody gets.
+    let pending = stand.opened.batch.packets().iter().position(Packet::is_pending).expect("one of us");
+    assert_eq!((stand.opened.batch.packet(pending).port, stand.opened.batch.bytes(pending)), (id, &b"anew"[..]));
+    stand.opened.batch.packet_mut(pending).disposition = Disposition::Send;
+    submit_and_settle(&mut stand.opened);
     assert_eq!(peer.recv(&mut [0; 8]).expect("comes back"), 4);
 }
 

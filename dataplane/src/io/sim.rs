@@ -63,7 +63,13 @@ impl SimNet {
         let pool = BufferPool::new(BATCH_CAPACITY, false)
             .map_err(|source| Fault::Memory { bytes: BATCH_CAPACITY * SLOT_BYTES, source })?;
         let sleeper = Sleeper::new().map_err(|source| Fault::System { call: "eventfd", source })?;
-        let sim = Sim { net: self.clone(), ports: vec![None], sleeper, counters: IoCounters::default() };
+        let sim = Sim {
+            net: self.clone(),
+            ports: vec![None],
+            arrived_at: Vec::with_capacity(BATCH_PACKETS_MAX),
+            sleeper,
+            counters: IoCounters::default(),
+        };
         Ok(Opened {
             io: Io { backend: Backend::Sim(Box::new(sim)), local_addr },
             batch: PacketBatch::new(pool),
@@ -77,10 +83,15 @@ impl SimNet {
     }
 }
 
+/// Of a packet whose port nobody has looked up yet.
+const UNRESOLVED: PortId = PortId(u32::MAX);
+
 pub(crate) struct Sim {
     net: SimNet,
     /// By [`PortId`]; the shared one has no address here.
     ports: Vec<Option<SocketAddr>>,
+    /// The addresses that the packets of this harvest came to, in their order.
+    arrived_at: Vec<Option<SocketAddr>>,
     sleeper: Sleeper,
     counters: IoCounters,
 }
@@ -90,26 +101,36 @@ impl Sim {
         let mut state = self.net.lock();
         self.counters.enters += 1;
         batch.set_now(state.now);
+        self.arrived_at.clear();
         while batch.len() < BATCH_PACKETS_MAX
             && let Some(datagram) = state.inbound.pop_front()
         {
-            let Some(port) = self.port_at(datagram.local) else {
-                self.counters.port_unknown += 1;
-                continue;
-            };
             let buffer = batch.pool_mut().take().expect("every buffer is back after submit");
             let bytes = datagram.bytes.len().min(PACKET_BYTES_MAX);
             batch.pool_mut().bytes_mut(&buffer)[..bytes].copy_from_slice(&datagram.bytes[..bytes]);
-            batch.push_received(buffer, datagram.remote, port, bytes, bytes < datagram.bytes.len());
+            batch.push_received(buffer, datagram.remote, UNRESOLVED, bytes, bytes < datagram.bytes.len());
+            self.arrived_at.push(datagram.local);
             self.counters.packets_received += 1;
             self.counters.bytes_received += bytes as u64;
         }
         Ok(())
     }
 
-    pub(crate) fn submit(&mut self, batch: &mut PacketBatch) {
+    pub(crate) fn resolve_ports(&mut self, batch: &mut PacketBatch) {
+        for (packet, local) in batch.packets_mut().iter_mut().zip(&self.arrived_at) {
+            match self.port_at(*local) {
+                Some(port) => packet.port = port,
+                None => {
+                    packet.disposition = Disposition::Dropped;
+                    self.counters.port_unknown += 1;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn submit(&mut self, first: usize, batch: &mut PacketBatch) {
         let mut state = self.net.lock();
-        for i in 0..batch.len() {
+        for i in first..batch.len() {
             if batch.packet(i).disposition == Disposition::Send {
                 let Packet { remote, port, .. } = *batch.packet(i);
                 match self.ports[port.0 as usize] {

@@ -58,6 +58,7 @@ pub(super) fn harvest_some(opened: &mut Opened) {
     while opened.batch.is_empty() {
         opened.io.harvest(&mut opened.batch, Some(deadline)).expect("harvests");
         assert!(opened.batch.now() < deadline, "nothing arrived");
+        opened.io.resolve_ports(&mut opened.batch);
     }
 }
 

@@ -20,21 +20,22 @@ impl Registry {
         if let (Reply::Opened(leg, _), Err(_)) = (&awaited.reply, &answered.result) {
             self.forget(*leg);
         }
+        debug_assert!(
+            !matches!(awaited.reply, Reply::Told) || answered.result.is_ok(),
+            "told as done and then refused"
+        );
         let (attachment, id) = awaited.command?;
         if attachment != self.attachment {
             return None;
         }
         let spent = answered.spent;
         let result = answered.result.and_then(|report| match awaited.reply {
-            Reply::Ok => Ok(Done::Ok),
-            Reply::Opened(_, local) | Reply::Described(local) => Ok(Done::Opened(*local)),
             Reply::Streams => Ok(Done::Streams(match spent {
                 Spent::Streams(sheet) => sheet.streams.into_iter().take(sheet.len).collect(),
                 _ => Vec::new(),
             })),
-            Reply::Figures(report) => Ok(Done::Report(*report)),
             Reply::Report | Reply::Closed(_) | Reply::ClosedToo(_) => Ok(Done::Report(report.unwrap_or_default())),
-            Reply::Refused(refused) => Err(refused),
+            reply => reply.done(),
         });
         Some(answer(id, result))
     }

@@ -34,6 +34,8 @@ pub struct LegRecord {
     /// The last digits that were sent: the same command again does not send them again.
     pub digits: Option<(Attachment, CommandId)>,
     pub closing: bool,
+    /// The worker's order whose answer is awaited for the last command that names this leg.
+    pub awaited: u64,
 }
 
 /// What an RTP leg was told. Dropped with the record, once the worker has closed the ports or is lost.
@@ -66,6 +68,7 @@ impl LegRecord {
             restart: 0,
             digits: None,
             closing: false,
+            awaited: 0,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::record::{LegRecord, RtpRecord, credentials, describe, local_description, session_seed};
 use super::seat::Reply;
-use super::{Attachment, Registry, Result};
+use super::{Asked, Outcome, Registry, Result};
 use crate::io::{ClaimedPort, PortRefused};
 use crate::leg::relay::RelayFormat;
 use crate::leg::{
@@ -15,21 +15,19 @@ use crate::queues::{LobbyOrder, WorkerOrder};
 use crate::suites::{wire_hash, wire_suite};
 use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, SINKS_PER_LEG_MAX};
 use crosspoint_contract::{
-    CallKey, CommandId, FlowFilter, IceCredentials, LegId, LegState, LocalDescription, PerMedium, Refused, Relaying,
-    RtpRemote, RtpRequest, SdesKey, Security, WorkerId,
+    CallKey, FlowFilter, IceCredentials, LegId, LegState, LocalDescription, PerMedium, Refused, Relaying, RtpRemote,
+    RtpRequest, SdesKey, Security, WorkerId,
 };
 use crosspoint_wire::Nanos;
 use crosspoint_wire::ice_lite::IceLite;
 use crosspoint_wire::srtp::{MasterKey, Mki, SrtpReceiver, SrtpSender};
 use std::net::SocketAddr;
 
-type Asked = Option<(Attachment, CommandId)>;
-
 impl Registry {
-    pub(super) fn open_rtp(&mut self, asked: Asked, leg: LegId, call: CallKey, request: RtpRequest) -> Result<()> {
+    pub(super) fn open_rtp(&mut self, asked: Asked, leg: LegId, call: CallKey, request: RtpRequest) -> Outcome {
         if let Some(record) = self.legs.get(&leg) {
             let (worker, local) = (record.worker, Box::new(record.local.clone()));
-            return self.send(worker, WorkerOrder::Echo, asked, Reply::Described(local));
+            return self.say_in_turn(worker, leg, asked, Reply::Described(local));
         }
         if self.draining {
             return Err(Refused::Draining);
@@ -84,16 +82,16 @@ impl Registry {
         }
     }
 
-    pub(super) fn set_rtp_remote(&mut self, asked: Asked, leg: LegId, remote: RtpRemote) -> Result<()> {
+    pub(super) fn set_rtp_remote(&mut self, asked: Asked, leg: LegId, remote: RtpRemote) -> Outcome {
         let (worker, handle) = self.known(leg)?;
         let record = self.legs.get(&leg).ok_or(Refused::UnknownLeg(leg))?;
-        let Some(rtp) = &record.rtp else { return self.refuse(worker, asked, Refused::UnsuitedLeg(leg)) };
+        let Some(rtp) = &record.rtp else { return self.refuse(worker, leg, asked, Refused::UnsuitedLeg(leg)) };
         let change = match change(leg, &rtp.told.request, rtp.told.remote.as_ref(), &remote) {
             Ok(change) => Box::new(change),
-            Err(refused) => return self.refuse(worker, asked, refused),
+            Err(refused) => return self.refuse(worker, leg, asked, refused),
         };
         let is_expected = record.is_expected_in_lobby();
-        self.send(worker, WorkerOrder::DescribeRtp { leg: handle, change }, asked, Reply::Ok)?;
+        let done = self.tell(worker, &[leg], WorkerOrder::DescribeRtp { leg: handle, change }, asked, Reply::Ok)?;
         match &remote.security {
             Security::Dtls { fingerprint, our_role } => self.tell_lobby(LobbyOrder::Expect {
                 worker: WorkerId(worker as u16),
@@ -108,13 +106,13 @@ impl Registry {
         if let Some(record) = self.legs.get_mut(&leg) {
             record.described(remote);
         }
-        Ok(())
+        Ok(done)
     }
 
-    pub(super) fn forward(&mut self, asked: Asked, source: LegId, sinks: &[LegId]) -> Result<()> {
+    pub(super) fn forward(&mut self, asked: Asked, source: LegId, sinks: &[LegId]) -> Outcome {
         let (worker, handle) = self.known_translator(source)?;
         if sinks.len() > SINKS_PER_LEG_MAX {
-            return self.refuse(worker, asked, Refused::TooManySinks);
+            return self.refuse(worker, source, asked, Refused::TooManySinks);
         }
         let mut handles = Vec::with_capacity(sinks.len());
         for &sink in sinks {
@@ -127,25 +125,28 @@ impl Registry {
             }
             handles.push(sink_handle);
         }
-        self.send(worker, WorkerOrder::Forward { leg: handle, sinks: handles.into() }, asked, Reply::Ok)?;
+        let named = [&[source], sinks].concat();
+        let order = WorkerOrder::Forward { leg: handle, sinks: handles.into() };
+        let done = self.tell(worker, &named, order, asked, Reply::Ok)?;
         if let Some(rtp) = self.legs.get_mut(&source).and_then(|record| record.rtp.as_mut()) {
             rtp.told.sinks = sinks.to_vec();
         }
-        Ok(())
+        Ok(done)
     }
 
-    pub(super) fn filter(&mut self, asked: Asked, leg: LegId, filter: FlowFilter) -> Result<()> {
+    pub(super) fn filter(&mut self, asked: Asked, leg: LegId, filter: FlowFilter) -> Outcome {
         let (worker, handle) = self.known_translator(leg)?;
-        self.send(worker, WorkerOrder::Filter { leg: handle, filter }, asked, Reply::Ok)?;
+        let done = self.tell(worker, &[leg], WorkerOrder::Filter { leg: handle, filter }, asked, Reply::Ok)?;
         if let Some(rtp) = self.legs.get_mut(&leg).and_then(|record| record.rtp.as_mut()) {
             rtp.told.filter = filter;
         }
-        Ok(())
+        Ok(done)
     }
 
-    pub(super) fn read_streams(&mut self, asked: Asked, leg: LegId) -> Result<()> {
+    pub(super) fn read_streams(&mut self, asked: Asked, leg: LegId) -> Outcome {
         let (worker, handle) = self.known(leg)?;
-        self.send(worker, WorkerOrder::ReadStreams { leg: handle, sheet: Box::default() }, asked, Reply::Streams)
+        let order = WorkerOrder::ReadStreams { leg: handle, sheet: Box::default() };
+        self.ask(worker, &[leg], order, asked, Reply::Streams)
     }
 
     pub(super) fn is_translator(&self, leg: LegId) -> bool {
@@ -159,8 +160,8 @@ impl Registry {
     }
 
     /// In its turn, behind what the worker has yet to answer.
-    fn refuse(&mut self, worker: usize, asked: Asked, refused: Refused) -> Result<()> {
-        self.send(worker, WorkerOrder::Echo, asked, Reply::Refused(refused))
+    fn refuse(&mut self, worker: usize, leg: LegId, asked: Asked, refused: Refused) -> Outcome {
+        self.say_in_turn(worker, leg, asked, Reply::Refused(refused))
     }
 }
 

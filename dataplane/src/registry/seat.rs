@@ -1,14 +1,16 @@
 //! One worker as the link thread knows it: its ring, its free slots, and the answers it owes.
 //!
-//! Input: orders for the worker. Output: the ring's entries, in order. Owns the slots of the worker, the queue of what its
-//! answers mean, and the few orders that must arrive and found no room. Never waits for the worker.
+//! Input: orders for the worker. Output: the ring's entries, in order, and one ring of the bell for all that were queued since
+//! the last. Owns the slots of the worker, the queue of what its answers mean, and the few orders that must arrive and found
+//! no room. Never waits for the worker.
 
 use super::Attachment;
 use crate::bell::Bell;
 use crate::counters::Counters;
 use crate::leg::Slot;
 use crate::queues::WorkerOrder;
-use crosspoint_contract::{CommandId, LegId, LegReport, LocalDescription, Refused, WorkerHello};
+use crosspoint_contract::limits::COMMANDS_PER_TICK_MAX;
+use crosspoint_contract::{CommandId, Done, LegId, LegReport, LocalDescription, Refused, WorkerHello};
 use rtrb::{Producer, PushError};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +26,10 @@ pub struct Seat {
     /// Lost, and its successor has not begun: takes no legs.
     pub is_down: bool,
     orders: Producer<WorkerOrder>,
+    /// Orders that are answered, since the start.
+    sent: u64,
+    /// Something was queued that the worker was not woken for.
+    unrung: bool,
     /// `Begin` and `Stop`, which must arrive, while there is no room for them.
     owed: Vec<WorkerOrder>,
 }
@@ -39,7 +45,19 @@ impl Seat {
     ) -> Self {
         let free = (0..legs_max as Slot).rev().collect();
         let awaited = VecDeque::new();
-        Seat { hello, bell, counters, thread_id, free, awaited, is_down: false, orders, owed: Vec::new() }
+        Seat {
+            hello,
+            bell,
+            counters,
+            thread_id,
+            free,
+            awaited,
+            is_down: false,
+            orders,
+            sent: 0,
+            unrung: false,
+            owed: Vec::new(),
+        }
     }
 
     /// Orders for which there is room now.
@@ -52,9 +70,32 @@ impl Seat {
         let sent = self.give_owed() && self.orders.push(order).is_ok();
         if sent {
             self.awaited.push_back(awaited);
+            self.sent += 1;
+            self.unrung = true;
         }
-        self.bell.wake();
         sent
+    }
+
+    /// The number of the order that was sent last.
+    pub fn last_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether the order with this number has been answered.
+    pub fn has_answered(&self, order: u64) -> bool {
+        order + self.awaited.len() as u64 <= self.sent
+    }
+
+    /// Whether the worker carries out one more order before it looks at any packet that is yet to come.
+    pub fn is_prompt(&self) -> bool {
+        self.owed.is_empty() && self.awaited.len() < COMMANDS_PER_TICK_MAX
+    }
+
+    /// Wakes the worker if there is something new for it.
+    pub fn ring(&mut self) {
+        if std::mem::take(&mut self.unrung) {
+            self.bell.wake();
+        }
     }
 
     /// Queues an order that is not answered, now or when there is room.
@@ -70,8 +111,8 @@ impl Seat {
                 self.owed.insert(0, order);
                 break;
             }
+            self.unrung = true;
         }
-        self.bell.wake();
         self.owed.is_empty()
     }
 }
@@ -85,6 +126,8 @@ pub struct Awaited {
 
 /// What to answer when the worker says that it is done.
 pub enum Reply {
+    /// Control was told already that it is done: the worker does not refuse it.
+    Told,
     Ok,
     /// When it says that it could not, the leg is none.
     Opened(LegId, Box<LocalDescription>),
@@ -96,4 +139,18 @@ pub enum Reply {
     ClosedToo(LegId),
     Figures(Box<LegReport>),
     Refused(Refused),
+}
+
+impl Reply {
+    /// What control is told once the order is done. Reports come with the worker's answer.
+    pub fn done(self) -> Result<Done, Refused> {
+        match self {
+            Reply::Opened(_, local) | Reply::Described(local) => Ok(Done::Opened(*local)),
+            Reply::Figures(report) => Ok(Done::Report(*report)),
+            Reply::Refused(refused) => Err(refused),
+            Reply::Told | Reply::Ok | Reply::Streams | Reply::Report | Reply::Closed(_) | Reply::ClosedToo(_) => {
+                Ok(Done::Ok)
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::bell::Bell;
 use crate::io::Sleeper;
 use crate::queues::{Answered, Spent};
-use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, FRAME_BYTES_MAX};
+use crosspoint_contract::limits::{COMMANDS_PER_TICK_MAX, FORMATS_PER_LEG_MAX, FRAME_BYTES_MAX};
 use crosspoint_contract::{
     Codec, Directions, DtlsRole, Event, Format, IceCredentials, LegFailure, LocalDescription, PerMedium, SrtpSuite,
     ToControl, TransportRequest, frame,
@@ -47,20 +47,22 @@ impl Desk {
     /// Gives a command and lets every worker do what it is asked.
     fn ask(&mut self, command: Command) -> Result<Done> {
         let order = self.order(command);
-        if let Some(answer) = self.registry.command(order) {
-            return answer.result;
-        }
+        let mut answer = self.registry.command(order);
         for worker in 0..self.workers.len() {
             while let Some(order) = self.taken(worker) {
                 if !matches!(order, WorkerOrder::Begin) {
                     let answered = Answered { result: Ok(None), spent: Spent::Nothing };
-                    if let Some(answer) = self.registry.answered(worker, answered) {
-                        return answer.result;
-                    }
+                    answer = answer.or(self.registry.answered(worker, answered));
                 }
             }
         }
-        panic!("no answer")
+        answer.expect("an answer").result
+    }
+
+    /// Gives a command that needs no worker to be answered.
+    fn tell(&mut self, command: Command) -> Done {
+        let order = self.order(command);
+        self.registry.command(order).expect("answered at once").result.expect("carried out")
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -189,8 +191,7 @@ fn bridge_joins_legs_of_one_worker_only_and_a_leg_is_in_one_bridge() {
 fn full_queue_to_a_worker_is_said_to_be_busy_and_nothing_has_changed() {
     let mut desk = Desk::new(1, 8, 2);
     for leg in 1..=2 {
-        let order = desk.order(open(leg, 1));
-        assert_eq!(desk.registry.command(order), None);
+        desk.tell(open(leg, 1));
     }
     let order = desk.order(open(3, 1));
     let answer = desk.registry.command(order).expect("refused at once");
@@ -244,8 +245,7 @@ fn legs_are_refused_while_no_worker_is_there() {
 fn worker_that_takes_no_orders_holds_nobody_up_and_finds_what_must_arrive() {
     let mut desk = Desk::new(2, 8, 2);
     for leg in [1, 3] {
-        let order = desk.order(open(leg, 1));
-        assert_eq!(desk.registry.command(order), None);
+        desk.tell(open(leg, 1));
     }
     desk.registry.lost(0);
     desk.registry.stop();
@@ -281,8 +281,7 @@ fn bridge_that_is_used_for_other_legs_leaves_its_former_ones_alone() {
         desk.open(leg, 1).expect("room");
     }
     desk.ask(Command::Bridge { bridge: BridgeId(1), legs: [LegId(1), LegId(2)] }).expect("joined");
-    let order = desk.order(Command::Bridge { bridge: BridgeId(1), legs: [LegId(3), LegId(4)] });
-    assert_eq!(desk.registry.command(order), None);
+    desk.tell(Command::Bridge { bridge: BridgeId(1), legs: [LegId(3), LegId(4)] });
     let legs = |[a, b]: [LegHandle; 2]| [a.leg, b.leg];
     assert!(matches!(desk.taken(0), Some(WorkerOrder::Part(parted)) if legs(parted) == [LegId(1), LegId(2)]));
     assert!(matches!(desk.taken(0), Some(WorkerOrder::Join(joined)) if legs(joined) == [LegId(3), LegId(4)]));
@@ -315,7 +314,8 @@ fn leg_that_is_being_closed_answers_in_order_and_with_the_same_figures() {
 #[test]
 fn answer_to_a_control_plane_that_has_gone_reaches_nobody() {
     let mut desk = Desk::new(1, 8, 64);
-    let order = desk.order(open(1, 1));
+    desk.open(1, 1).expect("room");
+    let order = desk.order(Command::ReadLeg { leg: LegId(1) });
     assert_eq!(desk.registry.command(order), None);
     desk.registry.attach();
     let answered = Answered { result: Ok(None), spent: Spent::Nothing };
@@ -340,7 +340,8 @@ fn snapshot_of_very_many_legs_comes_in_frames_that_are_accepted() {
     let opus = Format { payload_type: 111, codec: Codec::Opus, clock_rate_hz: 48_000, channels: 2 };
     for leg in 0..legs as u64 {
         let order = desk.order(open(leg, leg));
-        assert_eq!(desk.registry.command(order), None);
+        // Of so many, most have to wait for the worker.
+        let _ = desk.registry.command(order);
         let record = desk.registry.legs.get_mut(&LegId(leg)).expect("just opened");
         record.remote = Some(remote(vec![opus; FORMATS_PER_LEG_MAX]));
     }
@@ -372,4 +373,37 @@ fn snapshot_says_what_the_last_events_said() {
     desk.registry.note(&Event::LegFailed { leg, why: LegFailure::PeerClosed });
     let found = desk.snapshot().legs.remove(0);
     assert_eq!((found.state, found.silent, found.failure), (LegState::Failed, false, Some(LegFailure::PeerClosed)));
+}
+
+#[test]
+fn done_is_said_at_once_unless_the_worker_has_a_say_or_an_earlier_answer_is_awaited() {
+    let mut desk = Desk::new(1, 8, 64);
+    desk.tell(open(1, 1));
+    desk.tell(open(2, 1));
+    let describe = |leg| Command::SetRemote { leg: LegId(leg), remote: remote(Vec::new()) };
+    desk.tell(describe(1));
+    let read = desk.order(Command::ReadLeg { leg: LegId(1) });
+    assert_eq!(desk.registry.command(read.clone()), None, "the figures are the worker's");
+    let later = desk.order(describe(1));
+    assert_eq!(desk.registry.command(later.clone()), None, "answers for one leg come in order");
+    desk.tell(describe(2));
+    let bridge = desk.order(Command::Bridge { bridge: BridgeId(1), legs: [LegId(2), LegId(1)] });
+    assert_eq!(desk.registry.command(bridge.clone()), None, "this one names the first leg too");
+    let mut answered = Vec::new();
+    while desk.taken(0).is_some() {
+        let result = Answered { result: Ok(None), spent: Spent::Nothing };
+        answered.extend(desk.registry.answered(0, result).map(|answer| answer.id));
+    }
+    assert_eq!(answered, [read.id, later.id, bridge.id]);
+    assert_eq!(desk.tell(describe(1)), Done::Ok, "nothing is awaited any more");
+}
+
+#[test]
+fn done_waits_for_the_worker_when_more_orders_are_queued_than_one_turn_carries_out() {
+    let mut desk = Desk::new(1, 2 * COMMANDS_PER_TICK_MAX, 2 * COMMANDS_PER_TICK_MAX);
+    for leg in 0..COMMANDS_PER_TICK_MAX as u64 {
+        desk.tell(open(leg, leg));
+    }
+    let order = desk.order(open(1_000, 1));
+    assert_eq!(desk.registry.command(order), None);
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod bridging;
+mod done;
 mod handshake;
 mod learning;
 mod party;

@@ -10,6 +10,9 @@ use crosspoint_wire::classify::{self, Kind};
 
 pub fn classify(batch: &mut PacketBatch, counters: &Counters) {
     for i in 0..batch.len() {
+        if !batch.packet(i).is_pending() {
+            continue;
+        }
         if batch.packet(i).is_truncated() {
             batch.drop_packet(i, DropReason::Truncated, counters);
             continue;

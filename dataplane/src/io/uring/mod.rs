@@ -163,10 +163,14 @@ impl Uring {
         Ok(())
     }
 
-    pub(crate) fn submit(&mut self, batch: &mut PacketBatch) {
+    pub(crate) fn resolve_ports(&mut self, batch: &mut PacketBatch) {
+        self.counters.port_unknown += self.ports.resolve(batch);
+    }
+
+    pub(crate) fn submit(&mut self, first: usize, batch: &mut PacketBatch) {
         assert!(Rc::ptr_eq(&self.memory, batch.pool_mut().memory()), "the batch of another backend");
-        self.make_room(batch.len(), batch.pool_mut());
-        for i in 0..batch.len() {
+        self.make_room(batch.len() - first, batch.pool_mut());
+        for i in first..batch.len() {
             let packet = batch.packet(i);
             let (remote, port, bytes) = (packet.remote, packet.port, packet.len());
             let send = packet.disposition == Disposition::Send;

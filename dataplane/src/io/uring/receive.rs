@@ -78,13 +78,13 @@ impl Uring {
         }
     }
 
-    /// Where a message of this source came to; nothing if that port is not open any more.
+    /// Where a message of this source came to; nothing if that cannot be a port, or is a socket whose port has closed.
     fn port_of(&self, source: u32, header: &ReceiveHeader) -> Option<PortId> {
         match source {
             SHARED => Some(PortId::SHARED),
             port if self.worker_ports.are_sockets() => Some(PortId(port)).filter(|port| self.ports.is_open(*port)),
             _ => original_destination(&header.control, header.control_bytes as usize)
-                .and_then(|local| self.ports.at(&local)),
+                .and_then(|local| self.ports.place_of(&local)),
         }
     }
 }
