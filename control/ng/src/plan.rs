@@ -119,7 +119,7 @@ fn media(
         crypto_padded: options.sdes.pad,
         dtls: dtls(media, kind, ours),
         ptime_ms: ptime_ms(line, media, options, kind),
-        ice: ice(line, media, local, address, options, ours),
+        ice: ice(line, media, local, address, options, kind, ours),
         mid: mid(index, line, media, options, kind),
     }))
 }
@@ -202,6 +202,7 @@ fn ice(
     local: &Local,
     address: IpAddr,
     options: &Options,
+    kind: Kind,
     ours: &Ours,
 ) -> IcePlan {
     let Some(credentials) = &media.ice else {
@@ -210,12 +211,14 @@ fn ice(
     if options.ice.joins() && line.ice.is_offered() {
         return IcePlan::Add(candidates(media, local, address, options.ice, ours));
     }
+    let place = if options.ice == Ice::ForceRelay { Ice::ForceRelay } else { Ice::Force };
+    let trickle = options.trickle_ice && kind.is_offer();
     IcePlan::Replace(OurIce {
         ufrag: credentials.ufrag.clone(),
         pwd: credentials.pwd.clone(),
-        trickle: options.trickle_ice,
-        candidates: candidates(media, local, address, Ice::Force, ours),
-        end_of_candidates: options.trickle_ice,
+        trickle,
+        candidates: candidates(media, local, address, place, ours),
+        end_of_candidates: trickle,
         remote_candidates: Vec::new(),
     })
 }
@@ -224,7 +227,7 @@ fn ice(
 /// its host candidates, or, as a relay, below everything.
 fn candidates(media: &Media, local: &Local, address: IpAddr, place: Ice, ours: &Ours) -> Vec<Candidate> {
     let (kind, type_preference, local_preference) = match place {
-        Ice::ForceRelay => (CandidateKind::Relayed, 0, 0),
+        Ice::ForceRelay => (CandidateKind::Relayed, 0, 65_535),
         Ice::Optional => (CandidateKind::Host, 125, 0),
         _ => (CandidateKind::Host, 126, 65_535),
     };

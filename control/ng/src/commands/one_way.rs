@@ -81,6 +81,9 @@ impl NgCore {
         if sources.contains(&subscriber) {
             return Err(NgError::SubscriptionFailed);
         }
+        if let Some(label) = &options.set_label {
+            call.parties[subscriber].label = Some(label.clone());
+        }
         call.parties[subscriber].sources = sources
             .iter()
             .zip(&offsets)

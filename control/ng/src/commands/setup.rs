@@ -5,6 +5,7 @@
 
 use super::call_id;
 use crate::core::{NgCore, Outcome};
+use crate::dictionary::Dict;
 use crate::effect::{Peer, Turn};
 use crate::error::NgError;
 use crate::identity::{self, Dialogue};
@@ -35,6 +36,9 @@ impl NgCore {
         let options = &request.options;
         let id = call_id(options)?;
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
+        if options.fragment {
+            return self.take_fragment(id, options);
+        }
         let mut description = read(options)?;
         if options.loop_protect && self.is_loop(&description) {
             return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
@@ -56,6 +60,9 @@ impl NgCore {
         let id = call_id(options)?;
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         options.to_tag.as_deref().ok_or(NgError::NoToTag)?;
+        if options.fragment {
+            return self.take_fragment(id, options);
+        }
         let mut description = read(options)?;
         let key = self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
         if options.loop_protect && self.is_loop(&description) {
@@ -65,6 +72,13 @@ impl NgCore {
         let dialogue = self.negotiate(key, &mut description, options, Kind::Answer, turn)?;
         let (request, kind) = (Arc::clone(request), Kind::Answer);
         Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new: false })))
+    }
+
+    /// RFC 8840: further candidates of a party. A lite agent waits for checks and needs none of them (RFC 8445 §2.5).
+    fn take_fragment(&self, id: &str, options: &Options) -> Result<Outcome, NgError> {
+        self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
+        sdp::read_fragment(options.sdp.as_deref().ok_or(NgError::NoSdp)?).map_err(of_sdp)?;
+        Ok(Outcome::Reply(Reply::ok(Dict::new())))
     }
 
     fn negotiate(
@@ -105,13 +119,12 @@ impl NgCore {
 }
 
 impl NgCore {
-    /// Somebody says where to send, and it is not a place where no party can be.
+    /// What a description is believed about is not a place where no party can be.
     pub(super) fn check_addresses(&self, description: &SessionDescription, options: &Options) -> Result<(), NgError> {
-        match (options.trust_address == Some(false), options.received_from) {
-            (true, None) => Err(NgError::IncompleteSdp),
-            (true, Some(_)) => Ok(()),
-            (false, _) if remote::is_misdirected(description, &self.settings) => Err(NgError::Misdirected),
-            (false, _) => Ok(()),
+        let by_description = options.trust_address != Some(false);
+        match by_description && remote::is_misdirected(description, &self.settings) {
+            true => Err(NgError::Misdirected),
+            false => Ok(()),
         }
     }
 }
@@ -129,6 +142,10 @@ pub(crate) fn write_setup(core: &mut NgCore, setup: &Setup) -> Result<Reply, NgE
 
 pub(super) fn read(options: &Options) -> Result<SessionDescription, NgError> {
     let text = options.sdp.as_deref().ok_or(NgError::NoSdp)?;
+    if options.trust_address == Some(false) && options.received_from.is_none() {
+        // The address of signalling is asked for, and nobody says it.
+        return Err(NgError::IncompleteSdp);
+    }
     sdp::read(text).map_err(of_sdp)
 }
 

@@ -274,13 +274,14 @@ mod tests {
         let pair: Vec<Value> = vec![vec!["sendrecv", "sendonly"].into()];
         let audio = Dict::new().with("add", vec!["fmtp:101 0-15"]).with("remove", vec!["ssrc:"]);
         let sections = Dict::new().with("none", Dict::new().with("substitute", pair)).with("audio", audio);
-        let from_dict = read(Dict::new().with("sdp-attr", sections));
-        let from_flags = flags(&[
+        let from_dict = Options::read(&Dict::new().with("sdp-attr", sections));
+        let words = vec![
             "sdp-attr-substitute-none-sendrecv>sendonly",
             "sdp-attr-add-audio-fmtp:101..0-15",
             "sdp-attr-remove-audio-ssrc:",
-        ]);
-        assert_eq!(from_dict, from_flags);
+        ];
+        let from_flags = Options::read(&Dict::new().with("flags", words));
+        assert_eq!(from_dict.sdp_attributes, from_flags.sdp_attributes);
         assert_eq!(from_dict.sdp_attributes.len(), 3);
     }
 

@@ -62,6 +62,7 @@ const fn ignored(name: &'static str, also: &'static [&'static str], why: &'stati
 }
 
 const TRANSCODING: &str = "nothing is transcoded";
+const ATTRIBUTES: &str = "attributes that are not ours pass as they came";
 const RECORDING: &str = "nothing is recorded";
 const PLAYING: &str = "nothing is played";
 const DIGITS: &str = "digits are only blocked or passed on";
@@ -86,8 +87,8 @@ pub const OPTIONS: &[Row] = &[
     done("from-tags", &[], Words(|o, w| { o.from_tags.push(w.to_owned()); !w.is_empty() })),
     done("all", &[], Words(words::all)),
     done("address", &[], Text(|o, v| o.address = Some(v))),
-    done("directional", &[], Flag(|o| o.directional = true)),
-    done("bidirectional", &[], Flag(|o| o.bidirectional = true)),
+    implied("directional", "a party is meant by what it sends", Flag(|o| o.directional = true)),
+    ignored("bidirectional", &[], "subscriptions flow one way", Flag(|o| o.bidirectional = true)),
     done("supports", &[], Words(words::supports)),
     implied("sip-message-type", "the command tells which side speaks", Words(words::sip_message_type)),
     implied("sip-code", "an answer is an answer", Text(|_, _| ())),
@@ -120,7 +121,7 @@ pub const OPTIONS: &[Row] = &[
     done("AVP", &[], Flag(|o| transport_part(o, |t| t.feedback = false))),
     done("AVPF", &[], Flag(|o| transport_part(o, |t| t.feedback = true))),
     done("ICE", &[], Words(words::ice)),
-    done("ICE-lite", &[], Words(words::ice_lite)),
+    implied("ICE-lite", "we are lite on every leg", Words(words::ice_lite)),
     done("reject-ICE", &[], Flag(|o| o.reject_ice = true)),
     done("trickle-ICE", &[], Flag(|o| o.trickle_ice = true)),
     done("fragment", &[], Flag(|o| o.fragment = true)),
@@ -144,12 +145,12 @@ pub const OPTIONS: &[Row] = &[
     ignored("always-transcode", &[], TRANSCODING, Flag(|o| o.always_transcode = true)),
     ignored("allow-transcoding", &[], TRANSCODING, Flag(|o| o.allow_transcoding = true)),
     done("single-codec", &[], Flag(|o| o.single_codec = true)),
-    done("reuse-codecs", &["no-codec-renegotiation"], Flag(|o| o.reuse_codecs = true)),
+    ignored("reuse-codecs", &["no-codec-renegotiation"], TRANSCODING, Flag(|o| o.reuse_codecs = true)),
     ignored("static-codecs", &[], TRANSCODING, Flag(|o| o.static_codecs = true)),
-    done("sdp-attr", &[], Structure(structures::sdp_attributes)),
-    done("sdp-attr-add", &[], Words(|o, w| structures::sdp_attribute_flag(o, "add", w))),
-    done("sdp-attr-remove", &[], Words(|o, w| structures::sdp_attribute_flag(o, "remove", w))),
-    done("sdp-attr-substitute", &["sdp-attr-substitude"], Words(|o, w| structures::sdp_attribute_flag(o, "substitute", w))),
+    ignored("sdp-attr", &[], ATTRIBUTES, Structure(structures::sdp_attributes)),
+    ignored("sdp-attr-add", &[], ATTRIBUTES, Words(|o, w| structures::sdp_attribute_flag(o, "add", w))),
+    ignored("sdp-attr-remove", &[], ATTRIBUTES, Words(|o, w| structures::sdp_attribute_flag(o, "remove", w))),
+    ignored("sdp-attr-substitute", &["sdp-attr-substitude"], ATTRIBUTES, Words(|o, w| structures::sdp_attribute_flag(o, "substitute", w))),
     done("ptime", &[], Integer(|o, v| o.ptime_ms = Some(v))),
     done("ptime-reverse", &[], Integer(|o, v| o.ptime_reverse_ms = Some(v))),
     ignored("repacketize", &[], TRANSCODING, Integer(|_, _| ())),
@@ -161,10 +162,10 @@ pub const OPTIONS: &[Row] = &[
     done("original-sendrecv", &[], Flag(|o| o.original_sendrecv = true)),
     done("loop-protect", &[], Flag(|o| o.loop_protect = true)),
     done("WebRTC", &[], Flag(words::webrtc)),
-    done("bundle", &[], Flag(|o| o.bundle = true)),
-    done("SIPREC", &[], Flag(|o| o.siprec = true)),
+    ignored("bundle", &[], "each m-line has a port of its own", Flag(|o| o.bundle = true)),
+    ignored("SIPREC", &[], "subscribers are described in SDP only", Flag(|o| o.siprec = true)),
     done("inactive", &[], Flag(|o| o.inactive = true)),
-    done("reset", &[], Flag(|o| o.reset = true)),
+    implied("reset", "each description is taken anew", Flag(|o| o.reset = true)),
 
     // How packets are treated.
     done("asymmetric", &[], Flag(|o| o.asymmetric = true)),
@@ -177,7 +178,7 @@ pub const OPTIONS: &[Row] = &[
     implied("unidirectional", NO_KERNEL, Flag(|o| o.unidirectional = true)),
     ignored("NAT-wait", &[], "media is forwarded at once", Flag(|o| o.nat_wait = true)),
     ignored("pierce-NAT", &[], "no empty packets are sent", Flag(|o| o.pierce_nat = true)),
-    done("RTCP-mirror", &[], Flag(|o| o.rtcp_mirror = true)),
+    ignored("RTCP-mirror", &[], "RTCP ends at each leg", Flag(|o| o.rtcp_mirror = true)),
     implied("generate-RTCP", "RTCP always ends at each leg", Words(words::generate_rtcp)),
     ignored("block-short", &["block-short-packets"], "short packets pass", Flag(|o| o.block_short = true)),
     done("TOS", &[], Integer(|o, v| o.tos = Some(v))),

@@ -111,3 +111,18 @@ fn required_multiplexing_leaves_one_port() {
     let callee = world.dataplane.legs.values().find(|request| request.rtp.port() == port(&offered)).unwrap();
     assert_eq!(callee.rtcp, None);
 }
+
+#[test]
+fn trickled_candidates_are_taken_without_an_sdp_in_return() {
+    let mut world = World::new();
+    let fragment = "a=ice-ufrag:abcd\r\na=ice-pwd:aaaabbbbccccddddeeeeffff\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n\
+                    a=candidate:1 1 UDP 2130706431 198.51.100.10 4000 typ host\r\n";
+    let trickle = |world: &mut World| {
+        let options = [("call-id", "c1"), ("from-tag", "f"), ("sdp", fragment)];
+        world.ask_with("offer", &options, &[("flags", &["fragment"])])
+    };
+    assert_eq!(error(&trickle(&mut world)), "Unknown call-id");
+    world.offer("c1", "f", &audio("198.51.100.10", 4000), &[]);
+    let reply = trickle(&mut world);
+    assert_eq!((reply.text("result"), reply.text("sdp")), (Some("ok"), None));
+}
