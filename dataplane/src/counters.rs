@@ -1,6 +1,7 @@
-//! What one worker counts. One writer, any readers, no locks.
+//! What one worker counts, and what it is told beside its orders. One writer a cell, any readers, no locks.
 //!
-//! Input: increments by the worker that owns the page. Output: [`WorkerCounters`] for the link thread. Owns the page.
+//! Input: increments by the worker that owns the page; one cell is the link thread's. Output: [`WorkerCounters`] for the
+//! link thread. Owns the page.
 //! Each cell is an atomic only so that another thread may read it: the owner loads, adds and stores, which compiles to
 //! plain moves; there is no read-modify-write.
 
@@ -43,6 +44,9 @@ pub struct Counters {
     pub legs: Cell,
     pub events_dropped: Cell,
     dropped: [Cell; DropReason::COUNT],
+    /// Orders with somebody who waits for the answer: the one cell that the link thread writes. While there are none,
+    /// answers need not wake it.
+    pub answers_awaited: Cell,
 }
 
 impl Counters {

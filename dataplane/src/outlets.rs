@@ -107,9 +107,12 @@ impl<'ends> Outlets<'ends> {
         self.ends.to_link.slots() > 0
     }
 
-    pub fn answer(&mut self, answered: Answered) {
-        let said = self.note(WorkerNote::Answered(answered));
+    /// Wakes the link thread only when somebody waits for an answer; else it finds this one when it is up next.
+    pub fn answer(&mut self, answered: Answered, counters: &Counters) {
+        let said = self.ends.to_link.push(WorkerNote::Answered(answered)).is_ok();
         debug_assert!(said, "an order was taken without room for its answer");
+        // What was written before the order was queued is seen by who took the order from the queue.
+        self.link_told |= counters.answers_awaited.get() > 0;
     }
 
     fn note(&mut self, note: WorkerNote) -> bool {

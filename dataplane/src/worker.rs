@@ -175,7 +175,7 @@ impl<'ends> Worker<'ends> {
                 now: self.now,
             };
             if let Some(answered) = desk.carry_out(order) {
-                self.outlets.answer(answered);
+                self.outlets.answer(answered, &self.counters);
             }
         }
         Turn::Again

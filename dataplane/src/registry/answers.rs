@@ -10,7 +10,7 @@ use crosspoint_contract::{Answer, Done, Event, LegId, LegReport, Refused, Worker
 impl Registry {
     /// A worker answered the oldest order it had not answered.
     pub fn answered(&mut self, worker: usize, answered: Answered) -> Option<Answer> {
-        let awaited = self.seats[worker].awaited.pop_front()?;
+        let awaited = self.seats[worker].take_awaited()?;
         if let Reply::Closed(leg) = awaited.reply {
             self.forget(leg);
             if let Ok(Some(report)) = &answered.result {
@@ -68,7 +68,7 @@ impl Registry {
     /// A worker was lost: its legs are gone, its orders are refused, its successor begins empty. It gets no legs before.
     pub fn lost(&mut self, worker: usize) -> (Vec<Answer>, Event) {
         let id = WorkerId(worker as u16);
-        let awaited = std::mem::take(&mut self.seats[worker].awaited);
+        let awaited = self.seats[worker].take_all_awaited();
         let answers = awaited
             .into_iter()
             .filter_map(|awaited| awaited.command)

@@ -67,13 +67,35 @@ impl Seat {
 
     /// Queues an order that is answered; false when there is no room.
     pub fn send(&mut self, order: WorkerOrder, awaited: Awaited) -> bool {
-        let sent = self.give_owed() && self.orders.push(order).is_ok();
-        if sent {
-            self.awaited.push_back(awaited);
-            self.sent += 1;
-            self.unrung = true;
+        if !self.give_owed() || self.orders.is_full() {
+            return false;
         }
-        sent
+        // Before the order, so that the worker wakes us for its answer.
+        self.count_awaited(if awaited.is_waited_for() { 1 } else { 0 });
+        self.awaited.push_back(awaited);
+        self.sent += 1;
+        self.unrung = true;
+        let pushed = self.orders.push(order).is_ok();
+        debug_assert!(pushed, "only we fill the ring");
+        pushed
+    }
+
+    /// What the worker's next answer means.
+    pub fn take_awaited(&mut self) -> Option<Awaited> {
+        let awaited = self.awaited.pop_front()?;
+        self.count_awaited(if awaited.is_waited_for() { -1 } else { 0 });
+        Some(awaited)
+    }
+
+    /// The worker answers none of them any more.
+    pub fn take_all_awaited(&mut self) -> VecDeque<Awaited> {
+        self.counters.answers_awaited.set(0);
+        std::mem::take(&mut self.awaited)
+    }
+
+    fn count_awaited(&self, change: i64) {
+        let cell = &self.counters.answers_awaited;
+        cell.set(cell.get().wrapping_add_signed(change));
     }
 
     /// The number of the order that was sent last.
@@ -122,6 +144,12 @@ pub struct Awaited {
     /// Whom to answer; nobody when the order was our own.
     pub command: Option<(Attachment, CommandId)>,
     pub reply: Reply,
+}
+
+impl Awaited {
+    fn is_waited_for(&self) -> bool {
+        !matches!(self.reply, Reply::Told)
+    }
 }
 
 /// What to answer when the worker says that it is done.

@@ -407,3 +407,22 @@ fn done_waits_for_the_worker_when_more_orders_are_queued_than_one_turn_carries_o
     let order = desk.order(open(1_000, 1));
     assert_eq!(desk.registry.command(order), None);
 }
+
+#[test]
+fn worker_wakes_us_only_for_answers_that_somebody_waits_for() {
+    let mut desk = Desk::new(1, 8, 64);
+    let counters = desk.registry.seats[0].counters.clone();
+    desk.tell(open(1, 1));
+    assert_eq!(counters.answers_awaited.get(), 0);
+    let read = desk.order(Command::ReadLeg { leg: LegId(1) });
+    assert_eq!(desk.registry.command(read), None);
+    assert_eq!(counters.answers_awaited.get(), 1);
+    for waiting in [1, 0] {
+        desk.registry.answered(0, Answered { result: Ok(None), spent: Spent::Nothing });
+        assert_eq!(counters.answers_awaited.get(), waiting);
+    }
+    let read = desk.order(Command::ReadLeg { leg: LegId(1) });
+    assert_eq!(desk.registry.command(read), None);
+    desk.registry.lost(0);
+    assert_eq!(counters.answers_awaited.get(), 0);
+}
