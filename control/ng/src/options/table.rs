@@ -306,6 +306,12 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_control_plane_shows_this_table() {
+        let page = include_str!("../../../README.md");
+        assert!(page.contains(&matrix()), "control/README.md is to hold this:\n{}", matrix());
+    }
+
+    #[test]
     fn the_matrix_has_a_line_for_each_option() {
         assert_eq!(matrix().lines().count(), 2 + OPTIONS.len());
         assert!(matrix().contains("| `symmetric` |  | nothing to do: it is so without asymmetric |\n"));
