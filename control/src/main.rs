@@ -40,6 +40,8 @@ fn run() -> Result<ExitCode, String> {
 }
 
 fn run_dataplane(request: DataplaneRequest) -> Result<(), String> {
+    // Before the log has its thread: a signal to a thread that does not block it would end the process there.
+    crosspoint_dataplane::block_signals().map_err(|fault| fault.to_string())?;
     let _log = cli::start_log(&request);
     crosspoint_dataplane::run(dataplane_config(request)?).map_err(|fault| fault.to_string())
 }

@@ -68,6 +68,8 @@ use std::sync::Arc;
 use tracing::info;
 use worker_thread::{Plan, Started};
 
+pub use signals::block_signals;
+
 /// Runs the dataplane on this thread and those it starts, until control says `ShutDown` or a signal comes.
 pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
     config.check()?;

@@ -9,14 +9,22 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// Call it before any thread is started.
-pub fn block(interrupt_is_ours: bool) -> Result<OwnedFd, Fault> {
+/// Blocks them in this thread and in those it starts. A program that starts a thread before [`crate::run`], for its log say,
+/// calls it first: a signal may go to any thread that does not block it, and would end the process there.
+pub fn block_signals() -> Result<(), Fault> {
     let both = set_of(&[libc::SIGTERM, libc::SIGINT]);
     // SAFETY: `both` is an initialised signal set; no old set is asked for.
     let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &both, std::ptr::null_mut()) };
-    if result != 0 {
-        return Err(Fault::System { call: "pthread_sigmask", source: io::Error::from_raw_os_error(result) });
+    match result {
+        0 => Ok(()),
+        error => Err(Fault::System { call: "pthread_sigmask", source: io::Error::from_raw_os_error(error) }),
     }
+}
+
+/// The blocked signals as a descriptor.
+pub fn block(interrupt_is_ours: bool) -> Result<OwnedFd, Fault> {
+    block_signals()?;
+    let both = set_of(&[libc::SIGTERM, libc::SIGINT]);
     let awaited = if interrupt_is_ours { both } else { set_of(&[libc::SIGTERM]) };
     // SAFETY: -1 asks for a new descriptor; `awaited` is an initialised signal set.
     let fd = unsafe { libc::signalfd(-1, &awaited, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };

@@ -7,7 +7,7 @@
 use crosspoint_tests::phone::{Phone, talk};
 use crosspoint_tests::server::run;
 use crosspoint_tests::{Server, process, token};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Output;
 use std::time::Duration;
@@ -54,6 +54,32 @@ fn terminate_ends_it_cleanly_too() {
     let mut server = Server::start();
     Server::signal(server.control_pid(), "TERM");
     assert_eq!(server.await_end().code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn dataplane_of_its_own_ends_cleanly_by_either_signal() {
+    for signal in ["TERM", "INT"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("s");
+        let arguments = ["dataplane", "--listen=127.0.0.1", "--port-base=0", "--workers=1", "--log-format=json"];
+        let program = std::env::var("CROSSPOINT_BIN").expect("tests/run names the program");
+        let mut process = std::process::Command::new(program)
+            .args(arguments)
+            .arg(format!("--socket={}", socket.display()))
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut log = BufReader::new(process.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("dataplane is ready") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).expect("readable"), 0, "it ended before it was ready");
+        }
+        Server::signal(process.id(), signal);
+        let rest = std::io::read_to_string(log).expect("readable");
+        assert_eq!(process.wait().expect("ended").code(), Some(0), "SIG{signal}: {rest}");
+        assert!(rest.contains("saying goodbye") && !socket.exists(), "SIG{signal}: {rest}");
+    }
 }
 
 #[test]
