@@ -20,6 +20,8 @@ const STATE_TEXT = {
   connecting: 'Calling…', ringing: 'Ringing…', open: 'In call', reconnecting: 'Reconnecting…', closed: 'Call ended', pending: 'Incoming call',
 };
 
+/** The bridge's answer to a registration when the token does not allow incoming calls. */
+const MAY_NOT_RECEIVE = 31201;
 /** Who typed into a field this recently may be about to press Enter there. */
 const TYPING_MS = 2_000;
 const SHOWN_EVENTS = /** @type {const} */ (['ringing', 'accept', 'mute', 'hold', 'reconnecting', 'reconnected']);
@@ -44,7 +46,10 @@ async function fetchToken(identity) {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ identity }),
   });
-  if (response.status === 404) throw new Error('This bridge gives no tokens by name (it is not in dev mode). Paste a token instead.');
+  if (response.status === 404 || response.status === 405) {
+    $('token-details').open = true;
+    throw new Error('This bridge gives no tokens by name (it is not in dev mode). Paste a token instead.');
+  }
   if (!response.ok) throw new Error((await response.text()) || `The bridge refused the name (HTTP ${response.status}).`);
   return (await response.json()).token;
 }
@@ -65,9 +70,17 @@ async function signIn(identity, pastedToken) {
   try {
     await device.register();
   } catch (error) {
+    if (/** @type {any} */ (error).code === MAY_NOT_RECEIVE) return showCallsOutOnly();
     signOut();
     throw error;
   }
+}
+
+/** The token allows to place calls, so that is what the page is for. */
+function showCallsOutOnly() {
+  hideError();
+  showRegistration();
+  $('registration').textContent = 'calls out only';
 }
 
 async function renewToken() {
@@ -143,13 +156,21 @@ function showCall(shown, to = '') {
   openedAt_ms = 0;
   showRegistration();
   showCallState();
+  showLive(null);
   focusCall(shown);
 }
 
-/** An incoming call offers its Accept button, unless the user is typing: then Enter must not accept. @param {Call} shown */
+/** An incoming call offers its Accept button; to a user who is typing only when that is over: before, Enter must not accept. @param {Call} shown */
 function focusCall(shown) {
-  const isTyping = Date.now() - typedAt_ms < TYPING_MS;
-  $(shown.status() === 'pending' && !isTyping ? 'accept' : 'peer').focus();
+  const left_ms = typedAt_ms + TYPING_MS - Date.now();
+  const isIncoming = shown.status() === 'pending';
+  if (!isIncoming || left_ms > 0) $('peer').focus();
+  else $('accept').focus();
+  $('enter-hint').hidden = left_ms > 0;
+  if (!isIncoming || left_ms <= 0) return;
+  setTimeout(() => {
+    if (call === shown && document.activeElement === $('peer')) focusCall(shown);
+  }, left_ms);
 }
 
 function showCallState() {
@@ -199,7 +220,9 @@ function endCall(ended, how) {
   announce($('last').textContent);
   showLive(null);
   showRegistration();
-  if (device) $('to').focus();
+  if (!device) return;
+  $('to').focus();
+  $('to').select();
 }
 
 function showTimer() {
@@ -232,9 +255,10 @@ function showLive(sample) {
   $('quality').dataset.state = quality;
   $('quality').textContent = quality === 'none' ? (call ? 'measuring…' : 'no call') : quality;
   if (sample) return;
+  $('level-in').value = $('level-out').value = 0;
+  if (call) return;
   $('live-state').textContent = 'none';
   $('live-sid').textContent = '–';
-  $('level-in').value = $('level-out').value = 0;
 }
 
 // ---- messages to the user
@@ -313,6 +337,7 @@ async function guarded(act, buttonId) {
     showError(error);
   }
   $(buttonId).disabled = false;
+  if (!device && $('token-details').open) $('token').focus();
 }
 
 /** @param {Event} event */

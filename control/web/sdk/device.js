@@ -250,8 +250,9 @@ export class Device extends EventEmitter {
   updateToken(token) {
     this.#refuseIfDestroyed('updateToken');
     if (typeof token !== 'string') throw new InvalidArgumentError('The token must be a string.');
-    this.#token = token;
-    this.#signaling?.setToken(token);
+    // Whoever reads it from a file reads its line end too.
+    this.#token = token.trim();
+    this.#signaling?.setToken(this.#token);
   }
 
   /** @param {DeviceOptions} [options] merged into those given before */

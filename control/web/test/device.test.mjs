@@ -105,6 +105,12 @@ test('register_rejects_when_the_token_is_refused_and_works_again_with_a_new_one'
   device.destroy();
 });
 
+test('a_token_is_taken_without_the_line_end_that_it_was_pasted_with', () => {
+  const { device } = makeDevice();
+  device.updateToken(' token-2\n');
+  assert.equal(device.token, 'token-2');
+});
+
 test('register_rejects_when_the_token_does_not_allow_incoming_calls', async () => {
   const { device, sockets } = makeDevice();
   const refused = assert.rejects(device.register(), { code: 31201 });
