@@ -1,6 +1,6 @@
 //! Accounts and the keys that may sign tokens for them, as loaded from the store.
 
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use std::collections::HashMap;
 use zeroize::Zeroizing;
 
@@ -57,6 +57,17 @@ impl KeyMaterial {
     /// From PEM (SubjectPublicKeyInfo) of an Ed25519 key.
     pub fn eddsa(pem: &str) -> KeyMaterial {
         KeyMaterial::EdDsa(PublicKey(DecodingKey::from_ed_pem(pem.as_bytes()).ok()))
+    }
+
+    /// The one that its tokens may name.
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            KeyMaterial::Hs256(_) => Algorithm::HS256,
+            KeyMaterial::Hs384(_) => Algorithm::HS384,
+            KeyMaterial::Hs512(_) => Algorithm::HS512,
+            KeyMaterial::Es256(_) => Algorithm::ES256,
+            KeyMaterial::EdDsa(_) => Algorithm::EdDSA,
+        }
     }
 
     /// It can verify nothing, because its public key cannot be read.

@@ -115,6 +115,7 @@ pub fn verify(token: &str, keys: &KeyTable, limits: &Limits, unix_ms: u64) -> Re
         return Err(Refusal::TokenMalformed);
     }
     let header_algorithm = check_header(token)?;
+    check_form_of_signature(token)?;
     let key = keys.keys.get(&issuer(token)?).ok_or(Refusal::TokenIssuer)?;
     let claims = verify_signature(token, key, &header_algorithm)?;
     check_standing(&claims, key, keys)?;
@@ -152,6 +153,12 @@ fn part(token: &str, index: usize) -> Result<Map<String, Value>, Refusal> {
     }
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::TokenMalformed)?;
     serde_json::from_slice(&bytes).map_err(|_| Refusal::TokenMalformed)
+}
+
+// RFC 7515 §2: base64url without padding. A line end that was pasted along is no forgery, and shall not look like one.
+fn check_form_of_signature(token: &str) -> Result<(), Refusal> {
+    let text = token.rsplit('.').next().unwrap_or_default();
+    BASE64_URL_SAFE_NO_PAD.decode(text).map(drop).map_err(|_| Refusal::TokenMalformed)
 }
 
 // RFC 8725 §3.1: the key, not the token, says which algorithm verifies.

@@ -4,27 +4,29 @@
 use super::dataplane_keeper::LinkState;
 use super::listeners::Reachable;
 use super::ng::NgReachable;
-use super::settings::{Settings, TlsCertificate, TlsListen};
+use super::settings::{Effective, Origin, Settings, TlsCertificate, TlsListen};
 use super::tls;
 use super::token::DEV_ACCOUNT_SID;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-pub fn print(settings: &Settings, reachable: &Reachable, ng: &NgReachable, link: LinkState, has_keys: bool) {
-    let text = text(settings, reachable, ng, &link, has_keys);
+pub fn print(effective: &Effective, reachable: &Reachable, ng: &NgReachable, link: LinkState, has_keys: bool) {
+    let text = text(effective, reachable, ng, &link, has_keys);
     // Whoever closed our output does not want the banner.
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
 }
 
-fn text(settings: &Settings, reachable: &Reachable, ng: &NgReachable, link: &LinkState, has_keys: bool) -> String {
+fn text(effective: &Effective, reachable: &Reachable, ng: &NgReachable, link: &LinkState, has_keys: bool) -> String {
+    let settings = &effective.settings();
+    let flags = &flags(effective);
     let mut out = String::new();
     if reachable.plain.or(reachable.tls).is_some() {
-        clients(settings, reachable, has_keys, &mut out);
+        clients(settings, reachable, has_keys, flags, &mut out);
     }
     relay(ng, &mut out);
     media(settings, link, &mut out);
-    watch(settings, reachable, &mut out);
+    watch(settings, reachable, flags, &mut out);
     let state = if link.attached.is_some() { "is ready" } else { "waits for its dataplane" };
     format!("crosspoint {} {state} (Ctrl-C ends it)\n{out}", env!("CARGO_PKG_VERSION"))
 }
@@ -33,9 +35,8 @@ fn line(out: &mut String, name: &str, value: String) {
     let _ = writeln!(out, "  {name:<11} {value}");
 }
 
-fn clients(settings: &Settings, reachable: &Reachable, has_keys: bool, out: &mut String) {
+fn clients(settings: &Settings, reachable: &Reachable, has_keys: bool, flags: &str, out: &mut String) {
     let command = command();
-    let data_dir = data_dir_flag(settings);
     let mut line = |name: &str, value: String| line(out, name, value);
     let named = |address: SocketAddr| named(address, settings.media_advertise);
     let plain = reachable.plain.map(named).map(|address| format!("http://{address}"));
@@ -49,10 +50,10 @@ fn clients(settings: &Settings, reachable: &Reachable, has_keys: bool, out: &mut
     }
     line("sdk", format!("{base}/sdk/crosspoint.js   documentation: {base}/docs"));
     if has_keys {
-        line("token", format!("{command} token --identity alice{data_dir}"));
+        line("token", format!("{command} token --identity alice{flags}"));
     } else {
-        line("keys", format!("none yet, so every token is refused: {command} accounts create --name NAME{data_dir}"));
-        line("", format!("then {command} keys create{data_dir}"));
+        line("keys", format!("none yet, so every token is refused: {command} accounts create --name NAME{flags}"));
+        line("", format!("then {command} keys create{flags}"));
     }
     if let Some(address) = reachable.plain.map(named) {
         line("signal", format!("ws://{address}/signal"));
@@ -103,7 +104,7 @@ fn media(settings: &Settings, link: &LinkState, out: &mut String) {
     }
 }
 
-fn watch(settings: &Settings, reachable: &Reachable, out: &mut String) {
+fn watch(settings: &Settings, reachable: &Reachable, flags: &str, out: &mut String) {
     line(out, "data", settings.data_dir.display().to_string());
     let local = |address: SocketAddr| format!("http://{}", on_this_machine(address));
     let figures = match (reachable.metrics.or(reachable.plain), reachable.tls) {
@@ -111,11 +112,7 @@ fn watch(settings: &Settings, reachable: &Reachable, out: &mut String) {
         (None, Some(address)) => format!("https://{}", named(address, settings.media_advertise)),
         (None, None) => return,
     };
-    line(
-        out,
-        "watch",
-        format!("{figures}/healthz   {figures}/metrics   {} calls{}", command(), data_dir_flag(settings)),
-    );
+    line(out, "watch", format!("{figures}/healthz   {figures}/metrics   {} calls{flags}", command()));
     if settings.dev {
         line(out, "dev mode", format!("account {DEV_ACCOUNT_SID}; placeholder keys, loopback only"));
     }
@@ -154,15 +151,26 @@ fn command() -> String {
     let here = std::env::current_dir().ok();
     let built = std::env::current_exe().ok().filter(|path| path.ancestors().any(|dir| dir.ends_with("target")));
     let relative = built.as_ref().zip(here).and_then(|(path, here)| path.strip_prefix(here).ok());
-    relative.map_or_else(|| "crosspoint".to_owned(), |path| path.display().to_string())
+    relative.map_or_else(|| "crosspoint".to_owned(), |path| quoted(&path.to_string_lossy()))
 }
 
-/// Commands find another data directory only if they are told.
-fn data_dir_flag(settings: &Settings) -> String {
-    let default = super::settings::resolve(None, |name| std::env::var(name).ok(), |_| None);
-    match default {
-        Ok(default) if default.settings().data_dir == settings.data_dir => String::new(),
-        _ => format!(" --data-dir {}", settings.data_dir.display()),
+/// What commands must be told to work on this server: its configuration file, and its data directory unless they find it by
+/// themselves.
+fn flags(effective: &Effective) -> String {
+    let file = effective.file().map_or(String::new(), |path| format!(" --config {}", quoted(path)));
+    match effective.find("data.dir") {
+        (path, Origin::Flag(_)) => format!("{file} --data-dir {}", quoted(path)),
+        _ => file,
+    }
+}
+
+/// As one word of a shell's command line.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
@@ -182,14 +190,15 @@ mod tests {
 
     fn banner(flags: &[(&str, &str)], listen: &str, has_keys: bool) -> String {
         let flag = |name: &str| flags.iter().find(|(flag, _)| *flag == name).map(|(_, text)| (*text).to_owned());
-        let settings = resolve(None, |_| None, flag).expect("accepted").settings();
+        let effective = resolve(None, |_| None, flag).expect("accepted");
+        let settings = effective.settings();
         let address = Some(listen.parse().expect("an address"));
         let reachable = if settings.dev {
             Reachable { plain: address, ..Reachable::default() }
         } else {
             Reachable { tls: address, ..Reachable::default() }
         };
-        text(&settings, &reachable, &NgReachable::default(), &LinkState::default(), has_keys)
+        text(&effective, &reachable, &NgReachable::default(), &LinkState::default(), has_keys)
     }
 
     #[test]
@@ -206,6 +215,17 @@ mod tests {
     fn without_a_dataplane_it_is_not_called_ready_and_the_socket_is_named() {
         let text = banner(&[("media-attach", "/run/x.sock")], "127.0.0.1:8088", true);
         assert!(text.contains("no dataplane at /run/x.sock yet") && !text.contains("is ready"), "{text}");
+    }
+
+    #[test]
+    fn printed_commands_name_the_configuration_file_and_quote_what_a_shell_would_split() {
+        let flag = |name: &str| (name == "data-dir").then(|| "/d d".to_owned());
+        let effective = resolve(Some(("its own.toml", "")), |_| None, flag).expect("accepted");
+        assert_eq!(flags(&effective), " --config 'its own.toml' --data-dir '/d d'");
+        let reachable = Reachable { tls: Some("192.0.2.1:443".parse().expect("an address")), ..Reachable::default() };
+        let text = text(&effective, &reachable, &NgReachable::default(), &LinkState::default(), true);
+        assert!(text.contains("token --identity alice --config 'its own.toml'"), "{text}");
+        assert_eq!((quoted("it's"), quoted("/a/b.toml")), (r"'it'\''s'".into(), "/a/b.toml".into()));
     }
 
     #[test]

@@ -65,15 +65,15 @@ static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 /// Everything that no route serves.
 pub async fn page(request: Request) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
-    }
     let path = request.uri().path();
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     let Some(index) = PAGES.iter().position(|page| page.path == path) else {
         return (StatusCode::NOT_FOUND, "not found; the softphone is at /, the SDK's documentation at /docs\n")
             .into_response();
     };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+    }
     let (page, etag) = (&PAGES[index], &ETAGS[index]);
     let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
     let mut response = if known {
@@ -108,6 +108,14 @@ mod tests {
         let embedded: BTreeSet<String> =
             PAGES.iter().filter(|page| page.path.starts_with("/sdk/")).map(|page| page.path.to_owned()).collect();
         assert_eq!(embedded, on_disk);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_not_found_whatever_is_asked_of_it() {
+        for (path, status) in [("/dev/token", StatusCode::NOT_FOUND), ("/", StatusCode::METHOD_NOT_ALLOWED)] {
+            let request = Request::post(path).body(axum::body::Body::empty()).expect("a request");
+            assert_eq!(page(request).await.status(), status, "{path}");
+        }
     }
 
     #[tokio::test]

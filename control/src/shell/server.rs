@@ -61,7 +61,7 @@ pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> 
     let (reachable, closer) = listeners.serve(&running.app, &mut running.tasks)?;
     if let Some(link) = running.ready(signals.first(), effective).await? {
         let has_keys = settings.dev || !store.keys().await?.keys.is_empty();
-        banner::print(&settings, &reachable, &ng_reachable, link, has_keys);
+        banner::print(effective, &reachable, &ng_reachable, link, has_keys);
         running.until(signals.first()).await?;
     }
     tracing::info!(kind = "ending", "hanging up; once more to end at once");

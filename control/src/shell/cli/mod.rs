@@ -55,7 +55,7 @@ enum Command {
     /// List, create, register and revoke the keys that sign tokens.
     #[command(subcommand)]
     Keys(accounts::KeysCommand),
-    /// List and create accounts.
+    /// List, create, suspend and resume accounts.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
     /// Print the effective configuration and where each value came from.

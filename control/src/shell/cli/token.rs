@@ -3,7 +3,7 @@
 //! What is printed has passed the checks that the server makes, so a mistake shows here and not in a client's error.
 
 use super::print;
-use crate::core::keys::{Account, KeyTable};
+use crate::core::keys::{Account, ApiKey, KeyTable};
 use crate::core::refusal::Refusal;
 use crate::core::token;
 use crate::shell::Fault;
@@ -14,6 +14,7 @@ use crate::shell::settings::{Effective, Settings};
 use crate::shell::store::{SqliteStore, Store, StoredKey, StoredKeys};
 use crate::shell::token::{DEV_KEY_SID, Grants, MintError, Signer};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Map, Value};
 use std::io::IsTerminal;
@@ -31,7 +32,7 @@ pub(super) struct TokenArgs {
     #[arg(long)]
     identity: String,
     /// Life in seconds.
-    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 3600, allow_hyphen_values = true, value_parser = clap::value_parser!(u64).range(1..))]
     ttl: u64,
     /// Unix time before which it is not valid.
     #[arg(long, value_name = "UNIX_SECONDS")]
@@ -53,22 +54,22 @@ pub(super) struct TokenArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair, help_heading = "Grants")]
     param: Vec<(String, String)>,
     /// Destinations that may be called, as patterns with *: client:*,+49*
-    #[arg(long, value_delimiter = ',', help_heading = "Grants")]
+    #[arg(long, value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "Grants")]
     destinations: Vec<String>,
     /// Mediums of calls: audio,video
-    #[arg(long, value_delimiter = ',', help_heading = "Grants")]
+    #[arg(long, value_delimiter = ',', value_parser = ["audio", "video"], help_heading = "Grants")]
     mediums: Vec<String>,
-    /// Calls at once.
-    #[arg(long, help_heading = "Grants")]
+    /// Calls at once. To allow none, say --no-outgoing.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Grants")]
     max_calls: Option<u32>,
     /// Length of a call.
-    #[arg(long, help_heading = "Grants")]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Grants")]
     max_call_seconds: Option<u64>,
     /// When calls may be placed, in UTC: "mon-fri 08:00-18:00"; may be repeated.
     #[arg(long, help_heading = "Grants")]
     hours: Vec<String>,
     /// Regions through which calls may be placed.
-    #[arg(long, value_delimiter = ',', help_heading = "Grants")]
+    #[arg(long, value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "Grants")]
     regions: Vec<String>,
 
     /// Account (AC…) of the key.
@@ -267,6 +268,7 @@ async fn signer(effective: &Effective, arguments: &TokenArgs) -> Result<(Signer,
             settings.data_dir.display()
         )));
     };
+    refuse_contradiction(key, arguments)?;
     let private = given_key(arguments)?.map(|(algorithm, private)| Signer {
         account_sid: key.account_sid.clone(),
         key_sid: key_sid.clone(),
@@ -278,11 +280,32 @@ async fn signer(effective: &Effective, arguments: &TokenArgs) -> Result<(Signer,
     Ok((signer, Some(table)))
 }
 
+/// What is said of a stored key must be so: it would be ignored otherwise, or make a token that nobody takes.
+fn refuse_contradiction(key: &ApiKey, arguments: &TokenArgs) -> Result<(), Fault> {
+    if let Some(account) = arguments.account.as_ref().filter(|account| **account != key.account_sid) {
+        return Err(Fault::Command(format!(
+            "the key {} belongs to the account {}, not to {account}; leave --account out, or name another --key",
+            key.sid, key.account_sid
+        )));
+    }
+    let algorithm = key.material.algorithm();
+    if let Some(given) = arguments.alg.filter(|given| *given != algorithm) {
+        return Err(Fault::Command(format!(
+            "the key {} signs with {algorithm:?}, not {given:?}; leave --alg out, or name another --key",
+            key.sid
+        )));
+    }
+    Ok(())
+}
+
 /// The key material on the command line, if any.
 fn given_key(arguments: &TokenArgs) -> Result<Option<(Algorithm, EncodingKey)>, Fault> {
     let from_file = arguments.secret_file.as_deref().map(secret_in).transpose()?;
     if let Some(secret) = from_file.as_ref().or(arguments.secret.as_ref()) {
         let algorithm = arguments.alg.unwrap_or(Algorithm::HS256);
+        if matches!(algorithm, Algorithm::ES256 | Algorithm::EdDSA) {
+            return Err(Fault::Command(format!("{algorithm:?} signs with --private-key, not with a secret")));
+        }
         return Ok(Some((algorithm, EncodingKey::from_secret(secret.as_bytes()))));
     }
     let (Some(path), Some(algorithm)) = (&arguments.private_key, arguments.alg) else { return Ok(None) };
@@ -330,7 +353,7 @@ mod tests {
     use crate::shell::settings::resolve;
     use clap::Parser;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
         token: TokenArgs,
@@ -363,6 +386,24 @@ mod tests {
                 let refused = mint(&with(&flags)).await.expect_err(why);
                 assert!(refused.contains(why), "{refused}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn flags_that_contradict_the_key_or_mean_nothing_are_refused() {
+        let dev = "--account=AC00000000000000000000000000000001";
+        mint(&["--identity=a", "--alg=HS256", dev]).await.expect("so it is");
+        for (flag, why) in [("--alg=HS512", "signs with HS256, not HS512"), ("--account=AC2", "not to AC2")] {
+            let refused = mint(&["--identity=a", flag]).await.expect_err(flag);
+            assert!(refused.contains(why), "{refused}");
+        }
+        for flags in [&["--mediums=smell"][..], &["--destinations="], &["--max-calls=0"], &["--ttl", "-5"]] {
+            let refused =
+                Line::try_parse_from(["token", "--identity=a"].iter().chain(flags)).expect_err("means nothing");
+            assert!(
+                refused.to_string().contains("invalid value") || refused.to_string().contains("a value is required"),
+                "{refused}"
+            );
         }
     }
 

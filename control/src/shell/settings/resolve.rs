@@ -45,11 +45,14 @@ pub enum SettingsError {
 
 /// Every key with its text and origin, in the table's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective(Vec<(String, Origin)>);
+pub struct Effective {
+    values: Vec<(String, Origin)>,
+    file: Option<String>,
+}
 
 impl Effective {
     pub fn iter(&self) -> impl Iterator<Item = (&'static Key, &str, &Origin)> {
-        KEYS.iter().zip(&self.0).map(|(key, (text, origin))| (key, text.as_str(), origin))
+        KEYS.iter().zip(&self.values).map(|(key, (text, origin))| (key, text.as_str(), origin))
     }
 
     pub fn settings(&self) -> Settings {
@@ -59,7 +62,12 @@ impl Effective {
     /// Text and origin of the key called `name`.
     pub fn find(&self, name: &str) -> (&str, &Origin) {
         let index = KEYS.iter().position(|key| key.name == name).expect("keys are named by the table");
-        (&self.0[index].0, &self.0[index].1)
+        (&self.values[index].0, &self.values[index].1)
+    }
+
+    /// Path of the configuration file, as given.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
     }
 }
 
@@ -77,7 +85,8 @@ pub fn resolve(
         None => ("", None),
     };
     let pick = |key| pick(key, path, layer.as_ref(), &environment, &flag);
-    KEYS.iter().map(pick).collect::<Result<_, _>>().map(Effective)
+    let values = KEYS.iter().map(pick).collect::<Result<_, _>>()?;
+    Ok(Effective { values, file: file.map(|(path, _)| path.to_owned()) })
 }
 
 fn pick(
