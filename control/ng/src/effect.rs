@@ -97,6 +97,8 @@ pub struct Load {
     pub bytes_per_second: u64,
 }
 
+/// An order is by far the largest and by far the most frequent: a box for each would cost more than the room it saves.
+#[expect(clippy::large_enum_variant, reason = "the list of effects is short and used again")]
 #[derive(Debug, PartialEq)]
 pub enum Effect {
     /// One message back to whoever asked.

@@ -121,7 +121,7 @@ pub fn offer(
     if let Some(pair) = in_use.filter(|_| lines.is_empty()) {
         add(&mut lines, pair.tag, pair.suite);
     }
-    if !(options.no_new && !lines.is_empty()) {
+    if !options.no_new || lines.is_empty() {
         for suite in Suite::OURS {
             // RFC 4568 §9.1: tags are unique among the lines of one medium.
             let tag = lines.iter().map(|line| line.tag).max().unwrap_or(0) + 1;
