@@ -70,6 +70,5 @@ fn dataplane_config(request: DataplaneRequest) -> Result<DataplaneConfig, String
         silence_ms: settings.media_silence_ms,
         report_interval: std::time::Duration::from_secs(settings.media_report_seconds.max(1).into()),
         child: request.child,
-        ..DataplaneConfig::default()
     })
 }

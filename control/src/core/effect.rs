@@ -4,6 +4,7 @@ use super::input::SessionId;
 use super::record::{CallRecord, LiveCall};
 use crosspoint_contract::Order;
 
+#[expect(clippy::large_enum_variant, reason = "the list of effects is short; a box for each order would cost more")]
 #[derive(Debug, PartialEq)]
 pub enum Effect {
     /// Send a text frame. The shell's queue per session is bounded; a session that does not drain it is closed.

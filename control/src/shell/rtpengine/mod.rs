@@ -70,7 +70,7 @@ pub fn read(matches: &ArgMatches, data_dir: Option<String>) -> Result<Request, F
     let flag = |name: &str| match name {
         "data-dir" => Some(data_dir.clone().unwrap_or_else(|| {
             let address = listen.iter().find_map(|flag| translation.flag(flag)).unwrap_or_default();
-            format!("{}/rtpengine-{address}", default_data_dir(&environment))
+            format!("{}/rtpengine-{address}", default_data_dir(environment))
         })),
         _ => translation.flag(name).map(str::to_owned),
     };
