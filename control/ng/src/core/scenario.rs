@@ -191,6 +191,9 @@ impl World {
     }
 }
 
+/// A command, its options, and the reason for which it is refused.
+type Refusal<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 pub fn audio(address: &str, port: u16) -> String {
     with_lines(address, &[&format!("m=audio {port} RTP/AVP 0 8")])
 }

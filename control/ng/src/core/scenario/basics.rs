@@ -69,7 +69,7 @@ fn what_a_request_lacks_is_said_in_rtpengines_words() {
     let mut world = World::new();
     let sdp = audio("198.51.100.10", 4000);
     let refusal = |world: &mut World, command, options: &[(&str, &str)]| error(&world.ask(command, options)).to_owned();
-    let cases: [(&str, &[(&str, &str)], &str); 9] = [
+    let cases: [Refusal; 9] = [
         ("offer", &[("from-tag", "f"), ("sdp", &sdp)], "No call-id in message"),
         ("offer", &[("call-id", "c"), ("sdp", &sdp)], "No from-tag in message"),
         ("offer", &[("call-id", "c"), ("from-tag", "f")], "No SDP body in message"),

@@ -47,7 +47,7 @@ fn one_flow_is_blocked_by_leaving_out_its_listener() {
 fn who_is_not_found_is_told_in_rtpengines_words() {
     let mut world = World::new();
     world.plain_call("c1");
-    let cases: [(&str, &[(&str, &str)], &str); 13] = [
+    let cases: [Refusal; 13] = [
         ("block media", &[("call-id", "x")], "Unknown call-ID"),
         ("block media", &[("from-tag", "x")], "From-tag given, but no such tag exists"),
         ("block media", &[("label", "x")], "No monologue matching the given label"),
