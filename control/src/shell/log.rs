@@ -53,8 +53,14 @@ pub fn lines_dropped() -> u64 {
 /// A line of the core. `tracing` must know field names when it is compiled; a field that is not in this list is still
 /// logged, in the message.
 macro_rules! note {
-    ($level:ident, $note:expr, $($name:literal),+) => {
-        tracing::$level!(kind = $note.kind, $($name = value($note, $name),)+ "{}", Rest($note, &[$($name),+]))
+    ($level:ident, $note:expr, $($name:literal),+; $($number:literal),+) => {
+        tracing::$level!(
+            kind = $note.kind,
+            $($name = value($note, $name),)+
+            $($number = number($note, $number),)+
+            "{}",
+            Message { note: $note, named: &[$($name),+], numbers: &[$($number),+] }
+        )
     };
 }
 
@@ -66,24 +72,26 @@ macro_rules! note_fields {
             "account",
             "by",
             "call_sid",
-            "calls",
             "callsid",
-            "code",
             "from",
             "identity",
+            "key",
             "leg",
-            "legs",
             "order",
-            "process_id",
             "reason",
             "remote",
             "session",
-            "silent_ms",
             "to",
             "type",
-            "wait_ms",
             "was",
-            "why",
+            "why";
+            "calls",
+            "code",
+            "legs",
+            "process_id",
+            "silent_ms",
+            "unanswered_ms",
+            "wait_ms",
             "worker",
             "workers"
         )
@@ -102,17 +110,25 @@ fn value<'a>(note: &'a Note, name: &str) -> Option<&'a str> {
     note.fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
 }
 
-/// The fields of a note that are not named. Values come from peers, so they are quoted and escaped.
-struct Rest<'a>(&'a Note, &'a [&'static str]);
+fn number(note: &Note, name: &str) -> Option<u64> {
+    value(note, name)?.parse().ok()
+}
 
-impl std::fmt::Display for Rest<'_> {
+/// The kind in words, and the fields that no list names. Values come from peers, so they are quoted and escaped.
+struct Message<'a> {
+    note: &'a Note,
+    named: &'a [&'static str],
+    numbers: &'a [&'static str],
+}
+
+impl std::fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Rest(note, named) = self;
-        let rest = note.fields.iter().filter(|(key, _)| !named.contains(key));
-        rest.enumerate().try_for_each(|(i, (key, value))| {
-            let space = if i == 0 { "" } else { " " };
-            write!(f, "{space}{key}={value:?}")
-        })
+        f.write_str(&self.note.kind.replace('_', " "))?;
+        let is_field = |key: &&'static str, value: &str| {
+            self.named.contains(key) || self.numbers.contains(key) && value.parse::<u64>().is_ok()
+        };
+        let rest = self.note.fields.iter().filter(|(key, value)| !is_field(key, value));
+        rest.into_iter().try_for_each(|(key, value)| write!(f, " {key}={value:?}"))
     }
 }
 
@@ -169,15 +185,21 @@ mod tests {
         let sink = lines.clone();
         let subscriber =
             tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || sink.clone()).finish();
-        let fields =
-            vec![("call_sid", "CA1".to_owned()), ("type", "a \"quoted\" one".into()), ("unheard_of", "x".into())];
+        let fields = vec![
+            ("call_sid", "CA1".to_owned()),
+            ("calls", "3".into()),
+            ("legs", "none".into()),
+            ("type", "a \"quoted\" one".into()),
+            ("unheard_of", "x".into()),
+        ];
         let line = Note { level: Level::Info, kind: "call_started", fields };
         tracing::subscriber::with_default(subscriber, || note(&line));
         let line: Value = serde_json::from_slice(&lines.0.lock().expect("whole")).expect("one JSON object");
         assert_eq!(line["kind"], "call_started");
         assert_eq!(line["call_sid"], "CA1");
         assert_eq!(line["type"], json!("a \"quoted\" one"));
-        assert_eq!(line["message"], "unheard_of=\"x\"");
+        assert_eq!(line["calls"], 3);
+        assert_eq!(line["message"], "call started legs=\"none\" unheard_of=\"x\"");
         assert_eq!(line.get("why"), None);
     }
 }
