@@ -113,14 +113,7 @@ impl DataDir {
         let path = self.join("node.key");
         let fault = |source| Fault::DataDirectory { path: self.path.clone(), source };
         match fs::read(&path) {
-            Ok(bytes) => <[u8; 32]>::try_from(bytes).map_err(|bytes| {
-                let why = format!(
-                    "{} holds {} bytes, not 32; without it held calls cannot be resumed. To draw a new one, remove it",
-                    path.display(),
-                    bytes.len()
-                );
-                fault(io::Error::new(io::ErrorKind::InvalidData, why))
-            }),
+            Ok(bytes) => <[u8; 32]>::try_from(bytes).map_err(|bytes| Fault::NodeKey { path, bytes: bytes.len() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = random_bytes()?;
                 self.write_secret("node.key", &key)?;

@@ -22,6 +22,12 @@ pub enum Fault {
     DataDirectory { path: PathBuf, source: io::Error },
 
     #[error(
+        "{path} holds {bytes} bytes and not the 32 of a node's key
+  Put it back from a copy, or draw a new one by removing it (calls in progress cannot be resumed then): rm {path}"
+    )]
+    NodeKey { path: PathBuf, bytes: usize },
+
+    #[error(
         "the data directory {path} {why}; it holds keys, so it must be ours alone
   {next}"
     )]
