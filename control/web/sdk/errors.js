@@ -57,7 +57,7 @@ define(31206, 'RateExceededError', 'Rate exceeded', 'More requests than allowed 
 define(31207, 'JWTTokenExpirationTooLongError', 'JWT expiry too long, or request too large', 'The token lives longer than allowed, or a message is larger than allowed.', 'Mint tokens for 24 hours at most; keep messages small.');
 define(31208, 'UserMediaPermissionDeniedError', 'Microphone permission denied', 'The user or the browser denied the microphone.', 'Ask the user to allow the microphone for this page.');
 define(31209, 'ReconnectAttemptError', 'Reconnect attempt not authorized', 'This token may not resume the call.', 'Resume with the identity that placed the call.');
-define(31210, 'CallMessageEventTypeInvalidError', 'Invalid message type', 'The type of the call message is not known.', 'Use messageType "user-defined-message".');
+define(31210, 'CallMessageEventTypeInvalidError', 'Invalid message type', 'The type of the call message is not known.', 'This bridge passes every type on; others know "user-defined-message" alone.');
 define(31212, 'PayloadSizeExceededError', 'Message too large', 'The content of the call message is larger than allowed.', 'Send less.');
 define(31400, 'BadRequest', 'Bad request', 'The request could not be understood.', REPORT);
 define(31401, 'PermissionDeniedError', 'Microphone permission denied', 'The user or the browser denied the microphone.', 'Ask the user to allow the microphone for this page.');
