@@ -95,7 +95,7 @@ export class Server {
   /** Records of ended calls. */
   calls() {
     const text = execFileSync(BINARY, ['calls', '--json', `--data-dir=${this.dataDir}`], { encoding: 'utf8' }).trim();
-    return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+    return text.split('\n').filter(Boolean).map((line) => JSON.parse(line)).filter((call) => call.ended_unix_ms !== undefined);
   }
 
   async stop() {

@@ -351,6 +351,7 @@ impl Leg {
 
     fn to_record(&self) -> LegRecord {
         LegRecord {
+            call_sid: self.sid.clone(),
             role: self.role,
             identity: self.identity.clone(),
             instance: self.instance.clone(),

@@ -92,6 +92,9 @@ pub struct CallRecord {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LegRecord {
+    /// SID by which this leg's client knew the call; empty in records of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub call_sid: String,
     pub role: LegRole,
     pub identity: String,
     pub instance: String,

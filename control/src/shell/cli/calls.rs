@@ -1,14 +1,15 @@
-//! `crosspoint calls`: calls in progress and call records, newest first, as a table; the records as JSON lines; `show`
-//! prints one whole.
+//! `crosspoint calls`: calls in progress and call records, newest first, as a table or as JSON lines; `show` prints one
+//! whole.
 
 use super::print;
-use crate::core::record::{CallRecord, LiveCall};
+use crate::core::record::{CallRecord, LiveCall, LiveLeg};
 use crate::shell::Fault;
 use crate::shell::core_loop::unix_ms;
 use crate::shell::data_dir::DataDir;
 use crate::shell::settings::Effective;
 use crate::shell::store::{SqliteStore, Store};
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 use std::fmt::Write;
 
 #[derive(Args, Debug)]
@@ -17,7 +18,7 @@ pub(super) struct CallsArgs {
     /// How many records, newest first.
     #[arg(long, default_value_t = 20)]
     limit: u32,
-    /// One JSON object a line.
+    /// One JSON object a line. Calls in progress come first, and have a `state` and no `ended_unix_ms`.
     #[arg(long)]
     json: bool,
     #[command(subcommand)]
@@ -26,9 +27,9 @@ pub(super) struct CallsArgs {
 
 #[derive(Subcommand, Debug)]
 enum CallsCommand {
-    /// One record with its legs, as JSON.
+    /// One call with its legs, as JSON.
     Show {
-        /// The call's SID: CA and 32 hexadecimal digits.
+        /// SID of the call, or by which a party knows it: CA and 32 hexadecimal digits.
         #[arg(value_name = "SID")]
         call_sid: String,
     },
@@ -37,24 +38,55 @@ enum CallsCommand {
 pub(super) async fn run(effective: &Effective, arguments: CallsArgs) -> Result<(), Fault> {
     let store = SqliteStore::open(&DataDir::used(&effective.settings().data_dir)?).await?;
     if let Some(CallsCommand::Show { call_sid }) = arguments.command {
-        let Some(record) = store.record(&call_sid).await? else {
-            let dir = effective.settings().data_dir;
-            return Err(Fault::Command(format!(
-                "no record of {call_sid} in {}; calls in progress have none yet. List them: crosspoint calls",
-                dir.display()
-            )));
-        };
-        return print(&(json(&record, true) + "\n"));
+        return show(effective, &store, &call_sid).await;
     }
+    // In this order: a call that ends meanwhile is listed twice rather than not at all.
+    let live = store.live_calls().await?;
     let records = store.records(arguments.limit).await?;
     if arguments.json {
-        return print(&records.iter().map(|record| json(record, false) + "\n").collect::<String>());
+        let live = live.iter().map(|call| live_json(call).to_string() + "\n");
+        return print(&live.chain(records.iter().map(|record| record_json(record, false) + "\n")).collect::<String>());
     }
-    let live = store.live_calls().await?;
     print(&table(&live, &records, unix_ms()))
 }
 
-fn json(record: &CallRecord, pretty: bool) -> String {
+async fn show(effective: &Effective, store: &SqliteStore, sid: &str) -> Result<(), Fault> {
+    let live = store.live_calls().await?;
+    if let Some(call) = live.iter().find(|call| call.call_sid == sid || call.legs.iter().any(|leg| leg.call_sid == sid))
+    {
+        return print(&format!("{:#}\n", live_json(call)));
+    }
+    match store.record(sid).await? {
+        Some(record) => print(&(record_json(&record, true) + "\n")),
+        None => {
+            let dir = effective.settings().data_dir;
+            Err(Fault::Command(format!("no call {sid} in {}; list them: crosspoint calls", dir.display())))
+        }
+    }
+}
+
+/// What may be shown of a call in progress: not its descriptions, which hold the passwords of its legs.
+fn live_json(call: &LiveCall) -> Value {
+    let leg = |leg: &LiveLeg| {
+        json!({ "call_sid": leg.call_sid, "role": leg.role, "identity": leg.identity, "instance": leg.instance,
+                "codec": leg.codec })
+    };
+    json!({
+        "call_sid": call.call_sid, "account_sid": call.account_sid, "from": call.from, "to": call.to,
+        "state": live_state(call), "started_unix_ms": call.started_unix_ms, "answered_unix_ms": call.answered_unix_ms,
+        "ends_unix_ms": call.ends_unix_ms, "path": call.path, "legs": call.legs.iter().map(leg).collect::<Vec<_>>(),
+    })
+}
+
+fn live_state(call: &LiveCall) -> &'static str {
+    match (&call.end, call.answered_unix_ms) {
+        (Some(_), _) => "ending",
+        (None, Some(_)) => "in progress",
+        (None, None) => "ringing",
+    }
+}
+
+fn record_json(record: &CallRecord, pretty: bool) -> String {
     let text = if pretty { serde_json::to_string_pretty(record) } else { serde_json::to_string(record) };
     text.expect("a record holds nothing that JSON cannot")
 }
@@ -81,14 +113,14 @@ fn table(live: &[LiveCall], records: &[CallRecord], now_unix_ms: u64) -> String 
 }
 
 fn live_row(call: &LiveCall, now_unix_ms: u64) -> [String; 8] {
-    let state = if call.answered_unix_ms.is_some() { "(in progress)" } else { "(ringing)" };
+    let state = format!("({})", live_state(call));
     [
         call.call_sid.clone(),
         utc(call.started_unix_ms),
         talk_seconds(call.answered_unix_ms, call.end.as_ref().map_or(now_unix_ms, |end| end.unix_ms)),
         call.from.clone(),
         call.to.clone(),
-        call.end.as_ref().map_or(state, |end| &end.reason).to_owned(),
+        call.end.as_ref().map_or(state, |end| end.reason.clone()),
         call.end.as_ref().map_or("-", |end| &end.by).to_owned(),
         "-".to_owned(),
     ]
@@ -151,6 +183,10 @@ mod tests {
             path: vec![],
             legs: vec![],
         };
+        assert_eq!(
+            (&live_json(&call)["state"], &live_json(&call)["answered_unix_ms"]),
+            (&"in progress".into(), &2_000.into())
+        );
         let text = table(&[call], &[], 4_500);
         let (head, row) = text.trim_end().split_once('\n').expect("two lines");
         assert!(row.contains("(in progress)") && row.contains(" 2.5 "), "{text}");

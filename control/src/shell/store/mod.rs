@@ -95,6 +95,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn live_calls(&self) -> impl Future<Output = Result<Vec<LiveCall>, Fault>> + Send;
     /// The newest records first.
     fn records(&self, limit: u32) -> impl Future<Output = Result<Vec<CallRecord>, Fault>> + Send;
+    /// By the SID of the call or of any of its legs.
     fn record(&self, call_sid: &str) -> impl Future<Output = Result<Option<CallRecord>, Fault>> + Send;
     fn keys(&self) -> impl Future<Output = Result<StoredKeys, Fault>> + Send;
     fn add_account(&self, account: &Account, created_unix_ms: u64) -> impl Future<Output = Result<(), Fault>> + Send;

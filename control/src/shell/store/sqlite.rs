@@ -208,8 +208,18 @@ impl Store for SqliteStore {
     }
 
     async fn record(&self, call_sid: &str) -> Result<Option<CallRecord>, Fault> {
-        let query = sqlx::query("SELECT record FROM calls WHERE call_sid = ?").bind(call_sid);
-        let row = query.fetch_optional(&self.pool).await.map_err(|e| self.fault(e))?;
+        // No index finds a leg: the caller's, whose SID is the call's, is found by the first.
+        let queries = [
+            "SELECT record FROM calls WHERE call_sid = ?",
+            "SELECT record FROM calls, json_each(record, '$.legs') WHERE json_extract(value, '$.call_sid') = ? LIMIT 1",
+        ];
+        let mut row = None;
+        for query in queries {
+            if row.is_none() {
+                let query = sqlx::query(query).bind(call_sid);
+                row = query.fetch_optional(&self.pool).await.map_err(|e| self.fault(e))?;
+            }
+        }
         row.map_or(Ok(None), |row| self.read_json(&row))
     }
 

@@ -235,6 +235,22 @@ async fn account_suspended_and_resumed_by_another_process_is_noticed() {
 }
 
 #[tokio::test]
+async fn record_is_found_by_the_sid_of_any_leg() {
+    let (_dir, store) = store().await;
+    let Write::Record(mut call) = record("CA1", "completed", 5) else { unreachable!("a record") };
+    call.legs = serde_json::from_value(serde_json::json!([{
+        "call_sid": "CA2", "role": "callee", "identity": "bob", "instance": "", "gateway": "", "region": "",
+        "codec": null, "report": null,
+    }]))
+    .expect("a leg");
+    store.apply(&[Write::Record(call), record("CA3", "completed", 6)]).await.expect("written");
+    for (sid, found) in [("CA1", Some("CA1")), ("CA2", Some("CA1")), ("CA3", Some("CA3")), ("CA4", None)] {
+        let record = store.record(sid).await.expect("readable");
+        assert_eq!(record.as_ref().map(|record| record.call_sid.as_str()), found, "{sid}");
+    }
+}
+
+#[tokio::test]
 async fn call_records_written_meanwhile_are_no_change_of_keys() {
     let (_dir, store) = with_account().await;
     let (_, mut watch) = KeyWatch::start(&store, false).await.expect("watch");
