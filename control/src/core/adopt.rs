@@ -154,6 +154,7 @@ impl Core {
             dtls_role: if live.dtls_client { DtlsRole::Client } else { DtlsRole::Server },
             ice_restarts: live.ice_restarts,
             awaits_answer: false,
+            offer_number: None,
             reoffer: None,
             report: None,
         }

@@ -193,7 +193,8 @@ impl Core {
         let ours = Ours { local, session_id: entry.session_id(), version: entry.sdp_version };
         entry.local_sdp = sdp::write_answer(ours, remote, &entry.agreed, entry.dtls_role, directions);
         entry.directions.we_said(directions);
-        let answer = ToClient::Answer { callsid: entry.sid.clone(), sdp: entry.local_sdp.clone(), reconnect };
+        let (callsid, sdp, offer) = (entry.sid.clone(), entry.local_sdp.clone(), entry.offer_number.take());
+        let answer = ToClient::Answer { callsid, sdp, reconnect, offer };
         if let Some(session) = entry.session {
             turn.send(session, &answer);
         }

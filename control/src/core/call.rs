@@ -208,11 +208,13 @@ pub struct Leg {
     pub ice_restarts: u32,
     /// The client sent the offer of the exchange in progress, so an `answer` is due to it.
     pub awaits_answer: bool,
+    /// The client's own number of its last offer that was taken; its answer bears it.
+    pub offer_number: Option<u64>,
     pub reoffer: Option<Reoffer>,
     pub report: Option<LegReport>,
 }
 
-/// A client's new description of a leg that is up, in work: its offer, or its answer to ours.
+/// A client's new description of a leg that is up, in work.
 #[derive(Debug)]
 pub struct Reoffer {
     /// Tells answers to this one from those to an older one.
@@ -220,10 +222,19 @@ pub struct Reoffer {
     pub description: Description,
     pub sdp: String,
     pub agreed: Agreed,
-    /// What we had offered, if it is an answer.
-    pub answers: Option<Directions>,
+    pub is: Redescription,
     /// The leg that takes over, when the client came with another peer connection.
     pub replacement: Option<Replacement>,
+}
+
+/// What a new description is in its exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redescription {
+    Offer,
+    /// To our offer of these directions.
+    Answer(Directions),
+    /// The last that was taken, put back because the dataplane refused another: its client is told nothing.
+    PutBack,
 }
 
 /// A leg that is made to take another's place; the other serves until it has.
@@ -318,6 +329,15 @@ impl Leg {
     /// Takes part in an answered call.
     pub fn is_established(&self) -> bool {
         matches!(self.state, LegState::Joining | LegState::Up | LegState::Away)
+    }
+
+    /// Whether its client may offer. A callee may as soon as it has answered; whoever waits for an answer may not.
+    pub fn client_may_offer(&self) -> bool {
+        match self.state {
+            LegState::Up | LegState::Away => true,
+            LegState::Joining => self.role == LegRole::Callee && !self.awaits_answer,
+            LegState::Opening | LegState::Waiting | LegState::Closed => false,
+        }
     }
 
     /// The name of the call that its client knows now.

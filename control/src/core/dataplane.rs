@@ -48,12 +48,16 @@ impl Core {
         }
     }
 
-    /// It is asked again later, unless what it would open was given up meanwhile: that would belong to nobody.
+    /// It is asked again later, unless it was given up meanwhile: what it would open would belong to nobody.
     fn order_busy(&mut self, turn: &mut Turn, asked: Asked) {
         match asked.purpose {
             Purpose::Open(leg) if self.leg(leg).is_none() => return,
             Purpose::Replace { leg, replacement, serial } if !self.is_in_work(leg, serial) => {
                 return self.abandon_replacement(turn, leg, replacement);
+            }
+            // What overtook it may have been done meanwhile, and must not be undone.
+            Purpose::Restart { leg, serial } | Purpose::Reoffer { leg, serial } if !self.is_in_work(leg, serial) => {
+                return;
             }
             _ => self.orders.put_back(asked),
         }

@@ -240,6 +240,7 @@ impl Core {
         self.clients.remove_leg(&client, leg);
         self.timers.cancel(Timer::Reconnect(leg));
         self.timers.cancel(Timer::MediaGone(leg));
+        self.timers.cancel(Timer::Offer(leg));
         if let Some(session) = session.and_then(|s| self.sessions.get_mut(&s)) {
             session.legs.remove(&leg);
         }

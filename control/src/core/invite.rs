@@ -167,6 +167,7 @@ impl Core {
             dtls_role: DtlsRole::Server,
             ice_restarts: 0,
             awaits_answer: false,
+            offer_number: None,
             reoffer: None,
             report: None,
         })

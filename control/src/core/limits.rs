@@ -90,6 +90,9 @@ pub const REPORTS_MS_MAX: u64 = 2_000;
 /// A client whose peer connection closed says `hangup` within this, or comes back with another one.
 pub const MEDIA_GONE_MS_MAX: u64 = 2_000;
 
+/// A client answers an offer of ours within a round trip and the work of its browser. After this another may follow.
+pub const OFFER_ANSWER_MS_MAX: u64 = 10_000;
+
 /// An order that found the dataplane busy is given again after this.
 pub const ORDER_RETRY_MS: u64 = 20;
 

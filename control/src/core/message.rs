@@ -38,7 +38,8 @@ pub struct Listen {
     pub reconnect_timeout: Option<f64>,
     /// Ours: a client that names its instance keeps that name over reconnections.
     pub instance: Option<String>,
-    /// Ours: the client answers a `reinvite` of ours with `answer`. One that crosses its own it leaves unanswered.
+    /// Ours: the client answers a `reinvite` of ours with `answer`, which repeats the number of the `reinvite`. One that
+    /// crosses its own it leaves unanswered.
     #[serde(default)]
     pub reinvite: bool,
 }
@@ -78,6 +79,8 @@ pub struct InviteParams {
 pub struct Described {
     pub callsid: String,
     pub sdp: String,
+    /// Ours: which offer this is, or which it answers. Without it an answer that comes late could be taken for another's.
+    pub offer: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -179,11 +182,14 @@ pub enum ToClient {
         callsid: String,
         sdp: String,
         reconnect: String,
+        /// The number of the reinvite, if it had one.
+        offer: Option<u64>,
     },
     /// An offer within a call, for clients that said they take one: the other party does more or less than before.
     Reinvite {
         callsid: String,
         sdp: String,
+        offer: u64,
     },
     Cancel {
         callsid: String,
@@ -236,10 +242,15 @@ impl ToClient {
                 ("invite", json!({ "callsid": callsid, "sdp": sdp, "parameters": parameters, "reconnect": reconnect }))
             }
             ToClient::Ringing { callsid } => ("ringing", json!({ "callsid": callsid })),
-            ToClient::Answer { callsid, sdp, reconnect } => {
+            ToClient::Answer { callsid, sdp, reconnect, offer: None } => {
                 ("answer", json!({ "callsid": callsid, "sdp": sdp, "reconnect": reconnect }))
             }
-            ToClient::Reinvite { callsid, sdp } => ("reinvite", json!({ "callsid": callsid, "sdp": sdp })),
+            ToClient::Answer { callsid, sdp, reconnect, offer: Some(offer) } => {
+                ("answer", json!({ "callsid": callsid, "sdp": sdp, "reconnect": reconnect, "offer": offer }))
+            }
+            ToClient::Reinvite { callsid, sdp, offer } => {
+                ("reinvite", json!({ "callsid": callsid, "sdp": sdp, "offer": offer }))
+            }
             // The reason is ours; stock clients read the id alone.
             ToClient::Cancel { callsid, answered_elsewhere: true } => {
                 ("cancel", json!({ "callsid": callsid, "reason": "answered_elsewhere" }))

@@ -270,6 +270,7 @@ impl Core {
             Timer::CallEnds(key) => self.end_call(turn, key, Ending::LengthLimit),
             Timer::Reconnect(leg) => self.client_did_not_return(turn, leg),
             Timer::MediaGone(leg) => self.end_call_of_leg(turn, leg, Ending::HungUp),
+            Timer::Offer(leg) => self.offer_overdue(turn, leg),
             Timer::Reports(key) => self.write_record(turn, key),
             Timer::Orphan(leg) => self.orphan_overdue(turn, leg),
             Timer::Routes => self.renew_routes(turn),

@@ -9,12 +9,17 @@
 //!
 //! The other leg's media is never touched: its client notices nothing but a gap, and a direction that changes is what a
 //! `reinvite` of ours tells it (`directions`). A newer description overtakes an older one that is still in work.
+//!
+//! One offer of ours is open at a time. It is completed by the answer, void when the client offers itself, and overdue
+//! after `OFFER_ANSWER_MS_MAX`: then what has changed since is offered, and only that offer may still be answered. A
+//! call never ends for want of an answer. A description that the dataplane refuses is replaced by the last it took.
 
 use super::Core;
 use super::answer::role_against;
-use super::call::{LegState, Reoffer, Replacement};
+use super::call::{Leg, LegState, Redescription, Reoffer, Replacement};
 use super::clients::ClientName;
 use super::input::SessionId;
+use super::limits::OFFER_ANSWER_MS_MAX;
 use super::message::{Described, ToClient};
 use super::orders::Purpose;
 use super::refusal::Refusal;
@@ -25,14 +30,18 @@ use crosspoint_contract::{BridgeId, CallKey, Command, Directions, LegId, LocalDe
 
 impl Core {
     pub(super) fn reinvite(&mut self, turn: &mut Turn, session: SessionId, reinvite: Described) {
-        let Some(leg) = self.resolve(session, &reinvite.callsid) else {
-            return self.refuse_invite(turn, session, &reinvite.callsid, Refusal::CallUnknown);
+        let Described { callsid, sdp, offer } = reinvite;
+        let Some(leg) = self.resolve(session, &callsid) else {
+            return self.refuse_invite(turn, session, &callsid, Refusal::CallUnknown);
         };
-        let is_up = self.leg(leg).is_some_and(|l| matches!(l.state, LegState::Up | LegState::Away));
-        let described = if is_up { self.read_sdp(&reinvite.sdp) } else { Err(Refusal::CallState) };
-        match described {
-            Ok(description) => self.redescribe(turn, leg, description, reinvite.sdp),
-            Err(refusal) => self.refuse_reoffer(turn, session, &reinvite.callsid, refusal),
+        let may_offer = self.leg(leg).is_some_and(Leg::client_may_offer);
+        match if may_offer { self.read_sdp(&sdp) } else { Err(Refusal::CallState) } {
+            Ok(description) => self.redescribe(turn, leg, description, sdp, offer),
+            Err(refusal) => {
+                self.refuse_reoffer(turn, session, &callsid, refusal);
+                self.own_offer_crossed(leg);
+                self.offer_news(turn, leg);
+            }
         }
     }
 
@@ -42,41 +51,77 @@ impl Core {
         turn.send(session, &ToClient::Error { refusal, callsid: Some(callsid.to_owned()), voiceeventsid: None });
     }
 
-    pub(super) fn redescribe(&mut self, turn: &mut Turn, leg: LegId, description: Description, sdp: String) {
-        let is_full = self.orders.is_full();
-        let serial = self.draw();
-        let replacement = self.draw_leg();
-        let Some(key) = self.legs.get(&leg).copied() else { return };
-        let Some(entry) = self.leg_mut(leg) else { return };
-        let Some(remote) = entry.remote.clone() else { return };
-        entry.directions.offered = None;
-        if remote == description {
-            entry.reoffer = None;
-            entry.directions.client_offered(description.directions());
-            self.send_answer(turn, leg);
-            self.save(turn, key);
-            return self.offer_news_to_both(turn, leg);
+    /// RFC 3264 §4: whoever has an offer outstanding rejects one that arrives. The client does so without a word, so ours
+    /// is void as soon as one of its own is here.
+    fn own_offer_crossed(&mut self, leg: LegId) {
+        if let Some(entry) = self.leg_mut(leg) {
+            entry.directions.offer_void();
         }
-        let agreed = match sdp::agree_again(&description, &entry.agreed).ok_or(Refusal::MediaUnacceptable) {
-            Ok(agreed) if !is_full => agreed,
-            refused => {
-                let refusal = refused.err().unwrap_or(Refusal::Overloaded);
-                let told = entry.session.map(|session| (session, entry.sid.clone()));
+    }
+
+    pub(super) fn redescribe(
+        &mut self,
+        turn: &mut Turn,
+        leg: LegId,
+        description: Description,
+        sdp: String,
+        number: Option<u64>,
+    ) {
+        self.own_offer_crossed(leg);
+        let Some(entry) = self.leg_mut(leg) else { return };
+        // While another description is in work, the dataplane may know that already.
+        if entry.reoffer.is_none() && entry.remote.as_ref() == Some(&description) {
+            entry.offer_number = number;
+            return self.answer_unchanged(turn, leg, &description);
+        }
+        let agreed = sdp::agree_again(&description, &entry.agreed).ok_or(Refusal::MediaUnacceptable);
+        let is_full = self.orders.is_full();
+        match agreed.and_then(|agreed| if is_full { Err(Refusal::Overloaded) } else { Ok(agreed) }) {
+            Ok(agreed) => {
+                self.take_reoffer(turn, leg, description, sdp, agreed, number);
+            }
+            Err(refusal) => {
+                let told = self.leg(leg).and_then(|entry| Some((entry.session?, entry.sid.clone())));
                 if let Some((session, sid)) = told {
                     self.refuse_reoffer(turn, session, &sid, refusal);
                 }
-                return self.offer_news(turn, leg);
+                self.offer_news(turn, leg);
             }
-        };
+        }
+    }
+
+    fn answer_unchanged(&mut self, turn: &mut Turn, leg: LegId, description: &Description) {
+        let Some(key) = self.legs.get(&leg).copied() else { return };
+        let Some(entry) = self.leg_mut(leg) else { return };
+        entry.directions.client_offered(description.directions());
+        self.send_answer(turn, leg);
+        self.save(turn, key);
+        self.offer_news_to_both(turn, leg);
+    }
+
+    fn take_reoffer(
+        &mut self,
+        turn: &mut Turn,
+        leg: LegId,
+        description: Description,
+        sdp: String,
+        agreed: Agreed,
+        number: Option<u64>,
+    ) {
+        let (serial, replacement) = (self.draw(), self.draw_leg());
+        let Some(key) = self.legs.get(&leg).copied() else { return };
+        let Some(entry) = self.leg_mut(leg) else { return };
         let restart = entry.ice_restarts + 1;
-        let (new_peer, new_ice) = (remote.fingerprint != description.fingerprint, remote.ice != description.ice);
-        entry.reoffer = Some(Reoffer { serial, description, sdp, agreed, answers: None, replacement: None });
-        if new_peer {
+        let is_new_peer = entry.remote.as_ref().is_none_or(|remote| remote.fingerprint != description.fingerprint);
+        let is_new_ice = entry.remote.as_ref().is_none_or(|remote| remote.ice != description.ice);
+        entry.offer_number = number;
+        entry.reoffer = Some(Reoffer { serial, description, sdp, agreed, is: Redescription::Offer, replacement: None });
+        if is_new_peer {
             self.timers.cancel(Timer::MediaGone(leg));
             let transport = TransportRequest::WebRtc;
             let command = Command::OpenLeg { leg: replacement, call: key, transport };
             self.orders.give(command, Purpose::Replace { leg, replacement, serial }, turn);
-        } else if new_ice {
+        } else if is_new_ice {
             let command = Command::RestartIce { leg, restart };
             self.orders.give(command, Purpose::Restart { leg, serial }, turn);
         } else {
@@ -166,6 +211,8 @@ impl Core {
         self.handshakes.remove(&leg);
         self.timers.cancel(Timer::MediaGone(leg));
         self.timers.rename(Timer::Reconnect(leg), Timer::Reconnect(replacement));
+        // The client's offer has made ours void.
+        self.timers.cancel(Timer::Offer(leg));
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.bridge = bridge;
         let Some(entry) = call.leg_mut(leg) else { return };
@@ -201,12 +248,13 @@ impl Core {
         entry.remote = Some(reoffer.description);
         entry.remote_sdp = reoffer.sdp;
         entry.agreed = reoffer.agreed;
-        match reoffer.answers {
-            Some(offer) => entry.directions.client_answered(offer, words),
-            None => {
+        match reoffer.is {
+            Redescription::Answer(offer) => entry.directions.client_answered(offer, words),
+            Redescription::Offer => {
                 entry.directions.client_offered(words);
                 self.send_answer(turn, leg);
             }
+            Redescription::PutBack => {}
         }
         self.save(turn, key);
         self.offer_news_to_both(turn, leg);
@@ -245,8 +293,17 @@ impl Core {
         entry.sdp_version += 1;
         let ours = Ours { local, session_id: entry.session_id(), version: entry.sdp_version };
         entry.local_sdp = sdp::write_offer_again(ours, remote, &entry.agreed, news);
-        entry.directions.offered = Some(news);
-        turn.send(session, &ToClient::Reinvite { callsid: entry.sid.clone(), sdp: entry.local_sdp.clone() });
+        let (callsid, sdp, offer) = (entry.sid.clone(), entry.local_sdp.clone(), entry.sdp_version);
+        entry.directions.we_offered(offer, news);
+        turn.send(session, &ToClient::Reinvite { callsid, sdp, offer });
+        self.timers.set(Timer::Offer(leg), turn.now.monotonic_ms + OFFER_ANSWER_MS_MAX);
+    }
+
+    /// Our offer has waited its time. The call goes on as it is; what has changed meanwhile is offered instead.
+    pub(super) fn offer_overdue(&mut self, turn: &mut Turn, leg: LegId) {
+        let Some(entry) = self.leg_mut(leg) else { return };
+        entry.directions.offer_overdue();
+        self.offer_news(turn, leg);
     }
 
     /// A client's answer to an offer of ours.
@@ -254,21 +311,20 @@ impl Core {
         let described = self.read_sdp(&answer.sdp);
         let serial = self.draw();
         let Some(entry) = self.leg_mut(leg) else { return };
-        // It crossed an offer of the client's, which has been answered instead.
-        let Some(offer) = entry.directions.offered.take() else {
+        // It crossed an offer of the client's, which has been answered instead; or another offer of ours has followed.
+        let Some(offer) = entry.directions.take_answered(answer.offer) else {
             return self.refuse_reoffer(turn, session, &answer.callsid, Refusal::CallState);
         };
         match described.and_then(|description| accepted(description, entry.remote.as_ref(), &entry.agreed)) {
             Ok((description, agreed)) => {
-                let sdp = answer.sdp;
-                entry.reoffer =
-                    Some(Reoffer { serial, description, sdp, agreed, answers: Some(offer), replacement: None });
+                let (sdp, is) = (answer.sdp, Redescription::Answer(offer));
+                entry.reoffer = Some(Reoffer { serial, description, sdp, agreed, is, replacement: None });
                 self.set_remote_anew(turn, leg, serial);
             }
             Err(refusal) => {
-                // Another offer would fare no better.
-                entry.directions.takes_offers = false;
+                entry.directions.client_answered_unusably(offer);
                 self.refuse_reoffer(turn, session, &answer.callsid, refusal);
+                self.offer_news(turn, leg);
             }
         }
     }
@@ -276,12 +332,28 @@ impl Core {
     /// The dataplane refused a part of it.
     pub(super) fn reoffer_failed(&mut self, turn: &mut Turn, leg: LegId, serial: u64) {
         let Some(entry) = self.leg_mut(leg) else { return };
-        if entry.reoffer.take_if(|r| r.serial == serial).is_none() {
-            return;
+        let Some(failed) = entry.reoffer.take_if(|r| r.serial == serial) else { return };
+        match failed.is {
+            Redescription::Offer => {}
+            // For its client the exchange is complete.
+            Redescription::Answer(offer) => entry.directions.client_answered(offer, failed.description.directions()),
+            Redescription::PutBack => return self.offer_news_to_both(turn, leg),
         }
         if let Some((session, sid)) = entry.session.map(|session| (session, entry.sid.clone())) {
             self.refuse_reoffer(turn, session, &sid, Refusal::MediaFailed);
         }
+        self.put_back(turn, leg);
+    }
+
+    /// The dataplane may know a description that the failed one overtook, so it is told again what was taken last.
+    fn put_back(&mut self, turn: &mut Turn, leg: LegId) {
+        let serial = self.draw();
+        let Some(entry) = self.leg_mut(leg) else { return };
+        let Some(description) = entry.remote.clone() else { return };
+        let (sdp, agreed) = (entry.remote_sdp.clone(), entry.agreed.clone());
+        entry.reoffer =
+            Some(Reoffer { serial, description, sdp, agreed, is: Redescription::PutBack, replacement: None });
+        self.set_remote_anew(turn, leg, serial);
     }
 }
 

@@ -45,7 +45,7 @@ impl Core {
                 self.counters.calls_resumed += 1;
                 turn.note(Level::Info, "leg_resumed", &[("leg", &leg)]);
                 self.move_leg(turn, leg, session);
-                self.redescribe(turn, leg, description, invite.sdp);
+                self.redescribe(turn, leg, description, invite.sdp, None);
             }
             Err(Denied::Refused(refusal)) => self.refuse_invite(turn, session, &invite.callsid, refusal),
             Err(Denied::Ended(refusal)) => {
@@ -97,7 +97,8 @@ impl Core {
         let key_sid = owner.bearer().map(|g| g.key_sid.clone()).unwrap_or_default();
         if let Some(entry) = self.leg_mut(leg) {
             (entry.instance, entry.reconnect_seconds, entry.key_sid) = (instance, reconnect_seconds, key_sid);
-            (entry.directions.takes_offers, entry.directions.offered) = (takes_offers, None);
+            entry.directions.takes_offers = takes_offers;
+            entry.directions.offer_void();
         }
     }
 

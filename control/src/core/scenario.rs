@@ -7,6 +7,7 @@
 //! ```
 
 mod attacks;
+mod crossings;
 mod endings;
 mod fake_dataplane;
 mod flow;

@@ -20,6 +20,8 @@ pub enum Timer {
     Reconnect(LegId),
     /// The peer of a leg closed its media and has said nothing since.
     MediaGone(LegId),
+    /// The client of a leg did not answer our offer.
+    Offer(LegId),
     /// The last reports of a call's legs did not come.
     Reports(CallKey),
     /// A leg in the dataplane that belongs to no call.

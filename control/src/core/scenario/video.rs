@@ -13,7 +13,7 @@ use crosspoint_contract::{Direction, Directions, Medium};
 
 const ALL: [Direction; 4] = [Direction::SendReceive, Direction::SendOnly, Direction::ReceiveOnly, Direction::Inactive];
 
-fn word(direction: Direction) -> &'static str {
+pub(super) fn word(direction: Direction) -> &'static str {
     match direction {
         Direction::SendReceive => "sendrecv",
         Direction::SendOnly => "sendonly",
@@ -23,7 +23,7 @@ fn word(direction: Direction) -> &'static str {
 }
 
 /// A description with one more line, as Chromium writes it.
-fn with_video(sdp: &str, direction: Direction) -> String {
+pub(super) fn with_video(sdp: &str, direction: Direction) -> String {
     let video = format!(
         "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=rtcp-mux\r\na={}\r\n\
          a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
@@ -36,13 +36,13 @@ fn with_video(sdp: &str, direction: Direction) -> String {
 }
 
 /// What a description of ours says of both media.
-fn directions(payload: &Value) -> Directions {
+pub(super) fn directions(payload: &Value) -> Directions {
     sdp::read(&text(payload, "sdp")).expect("our own words are readable").directions()
 }
 
 impl World {
     /// A registered client that answers offers within a call.
-    fn offerable(&mut self, identity: &str) -> SessionId {
+    pub(super) fn offerable(&mut self, identity: &str) -> SessionId {
         let session = self.open();
         self.say(session, "listen", json!({ "token": token(identity), "reconnectTimeout": 20, "reinvite": true }));
         self.say(session, "register", json!({ "media": { "audio": true } }));
@@ -51,7 +51,11 @@ impl World {
     }
 
     /// alice calls bob with these words about video, bob answers with those; what each was told.
-    fn video_call(&mut self, [alice, bob]: [SessionId; 2], [offer, answer]: [Direction; 2]) -> (Talk, [Directions; 2]) {
+    pub(super) fn video_call(
+        &mut self,
+        [alice, bob]: [SessionId; 2],
+        [offer, answer]: [Direction; 2],
+    ) -> (Talk, [Directions; 2]) {
         let mut invite = invite("bob");
         invite["sdp"] = json!(with_video(&offer_sdp("alic"), offer));
         self.say(alice, "invite", invite);
@@ -71,7 +75,7 @@ impl World {
     }
 
     /// A party describes itself anew, or answers.
-    fn describe(&mut self, talk: &Talk, by_alice: bool, kind: &str, audio: Direction, video: Direction) {
+    pub(super) fn describe(&mut self, talk: &Talk, by_alice: bool, kind: &str, audio: Direction, video: Direction) {
         let (who, sid, ufrag, byte) = party(talk, by_alice);
         let setup = if kind == "answer" { "active" } else { "actpass" };
         let sdp = with_video(&sdp(ufrag, byte, setup, word(audio)), video);
@@ -79,13 +83,13 @@ impl World {
     }
 
     /// What the dataplane may do with a party's media.
-    fn allowed(&self, talk: &Talk, alice: bool) -> Directions {
+    pub(super) fn allowed(&self, talk: &Talk, alice: bool) -> Directions {
         let leg = self.core.sids[party(talk, alice).1];
         self.dataplane.legs[&leg].2.as_ref().expect("described").directions
     }
 }
 
-fn party(talk: &Talk, alice: bool) -> (SessionId, &String, &'static str, &'static str) {
+pub(super) fn party(talk: &Talk, alice: bool) -> (SessionId, &String, &'static str, &'static str) {
     if alice { (talk.alice, &talk.alice_sid, "alic", "AA") } else { (talk.bob, &talk.bob_sid, "bobb", "BB") }
 }
 
