@@ -84,6 +84,10 @@ pub enum Security {
     /// A repetition with equal fingerprint and role keeps the association, another begins anew; a handshake that fails may
     /// be tried again, and ends no leg. Its keys are for the port of RTP: RTCP on another one is neither sent nor heard.
     Dtls { fingerprint: CertificateDigest, our_role: DtlsRole },
+    /// Not RTP: T.38 over UDPTL (ITU-T T.38 annex D) and its like. Every datagram on the port of RTP passes as it is, to sinks
+    /// that are opaque too, from sources that are learnt or validated as on a plain leg; RTCP there is none. STUN is told from
+    /// the rest only where ICE is spoken. Of [`Relaying::Translator`] legs only.
+    Opaque,
 }
 
 /// One `inline:` of RFC 4568 §6.1.
