@@ -277,6 +277,12 @@ impl Leg {
         self.remote != Remote::UNSPECIFIED && self.may_protect() && self.failure.is_none()
     }
 
+    /// It carries what is not RTP.
+    #[inline]
+    pub fn is_opaque(&self) -> bool {
+        self.part.relay().is_some_and(|relay| relay.is_opaque)
+    }
+
     #[inline]
     pub fn may_protect(&self) -> bool {
         self.keys.is_some() || self.protection == Protection::Plain

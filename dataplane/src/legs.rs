@@ -24,6 +24,9 @@ const UFRAGS_PER_LEG: usize = 2;
 /// One for RTP, one for RTCP. Io numbers open ports from 1 to as many as it is told there may be.
 pub const PORTS_PER_LEG: usize = 2;
 
+/// RFC 8489 §5.
+const STUN_MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
+
 /// Whose port it is, and what it carries.
 #[derive(Clone, Copy)]
 struct PortEntry {
@@ -38,6 +41,8 @@ pub struct LegTable {
     /// By [`PortId`].
     by_port: Box<[PortEntry]>,
     own_addrs: OwnAddrs,
+    /// Legs that pass on what is not RTP: while there are none, no packet is asked about it.
+    opaque: u32,
     by_address: FlatMap<Remote>,
     by_ufrag: FlatMap<UfragKey>,
     /// Slots in use, densely, in no order.
@@ -50,6 +55,7 @@ impl LegTable {
             slots: (0..legs_max).map(|_| None).collect(),
             by_port: vec![NO_PORT; legs_max * PORTS_PER_LEG + 1].into_boxed_slice(),
             own_addrs: OwnAddrs::new(),
+            opaque: 0,
             by_address: FlatMap::new(legs_max * ADDRESSES_PER_LEG, seed),
             by_ufrag: FlatMap::new(legs_max * UFRAGS_PER_LEG, seed.rotate_left(32)),
             open: Vec::with_capacity(legs_max),
@@ -110,6 +116,31 @@ impl LegTable {
         self.by_port.get(port.0 as usize).map_or(Component::Rtp, |entry| entry.component)
     }
 
+    /// Whether a datagram to this port is nothing that we know, and is passed on as it is. RFC 8489 §5: a check has the
+    /// magic cookie; it is one only where ICE is spoken.
+    #[inline]
+    pub fn passes_as_it_is(&self, port: PortId, datagram: &[u8]) -> bool {
+        if self.opaque == 0 || port == PortId::SHARED {
+            return false;
+        }
+        let leg = self.slot_by_port(port).and_then(|slot| self.get(slot));
+        let speaks_ice = |leg: &Leg| leg.ports.as_ref().is_some_and(|ports| ports.uses_ice);
+        let is_check = || datagram.get(4..8) == Some(&STUN_MAGIC_COOKIE[..]) && datagram[0] <= 3;
+        leg.is_some_and(|leg| leg.is_opaque() && !(speaks_ice(leg) && is_check()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn opaque_legs(&self) -> u32 {
+        self.opaque
+    }
+
+    /// A description says that the leg is opaque from now on, or not.
+    pub fn set_opaque(&mut self, handle: LegHandle, is_opaque: bool) {
+        let Some(relay) = self.of(handle).and_then(|leg| leg.part.relay_mut()) else { return };
+        let was_opaque = std::mem::replace(&mut relay.is_opaque, is_opaque);
+        self.opaque = self.opaque + u32::from(is_opaque) - u32::from(was_opaque);
+    }
+
     /// Packets to this port are the leg's. False when there are no places for such ids.
     pub fn insert_port(&mut self, port: PortId, addr: SocketAddr, slot: Slot, component: Component) -> bool {
         let Some(entry) = self.by_port.get_mut(port.0 as usize) else { return false };
@@ -156,6 +187,7 @@ impl LegTable {
     /// Takes a leg out, with everything that led to it.
     pub fn remove(&mut self, handle: LegHandle) -> Option<Box<Leg>> {
         self.of(handle)?;
+        self.set_opaque(handle, false);
         let leg = self.slots[handle.slot as usize].take()?;
         for addr in leg.ice.iter().flat_map(|ice| ice.addresses.iter().flatten()) {
             self.by_address.remove((*addr).into(), handle.slot);

@@ -113,6 +113,11 @@ impl<'ends> Worker<'ends> {
         Ok(turn)
     }
 
+    #[cfg(test)]
+    pub(crate) fn opaque_legs(&self) -> u32 {
+        self.legs.opaque_legs()
+    }
+
     /// What peers sent, from classify to protect.
     fn pass_stages(&mut self) {
         if self.batch.is_empty() {
@@ -121,7 +126,7 @@ impl<'ends> Worker<'ends> {
         let Worker { batch, legs, fan_out, outlets, timers, .. } = self;
         let counters = &*self.counters;
         counters.batches.add(1);
-        classify(batch, counters);
+        classify(batch, legs, counters);
         stun_door::answer_checks(batch, legs, outlets, counters);
         lookup(batch, legs, counters);
         admit(batch, legs, outlets, counters);

@@ -129,6 +129,11 @@ SDP = {
     "a-mid": _session(_audio(2000, more=["a=mid:left"])),
     "a-t38": _session(["m=image 2000 udptl t38", "a=T38FaxVersion:0", "a=T38MaxBitRate:14400"]),
     "b-t38": _session(["m=image 3000 udptl t38", "a=T38FaxVersion:0"]),
+    "a-bfcp": _session(["m=application 2000 UDP/BFCP *", "a=floorctrl:c-s", "a=setup:actpass"]),
+    "b-bfcp": _session(["m=application 3000 UDP/BFCP *", "a=floorctrl:s", "a=setup:active"]),
+    "a-fax-beside": _session(_audio(0), ["m=image 2002 udptl t38", "a=T38FaxVersion:0"]),
+    "b-fax-beside": _session(_audio(0), ["m=image 3002 udptl t38", "a=T38FaxVersion:0"]),
+    "b-t38-refused": _session(["m=image 0 udptl t38"]),
     "a-v6": _session(_audio(2000), connection="::1"),
     "b-v6": _session(_audio(3000), connection="::1"),
     "a-port-zero": _session(_audio(0)),
@@ -231,11 +236,19 @@ for offered, answered in [
     ("a-mux", "b"), ("a-avpf", "b-avpf"), ("a-savp", "b-savp"), ("a-savp-gcm", "b-savp"), ("a-savpf", "b-savp"),
     ("a-osrtp", "b"), ("a-dtls", "b-dtls"), ("a-dtls", "b-dtls-passive"), ("a-webrtc", "b-webrtc"),
     ("a-webrtc-av", "b-webrtc-av"), ("a-ice", "b-ice"), ("a-ice", "b"), ("a-ice-lite", "b-ice"), ("a-mid", "b"),
-    ("a-t38", "b-t38"), ("a-port-zero", "b"), ("a-unknown-protocol", "b"), ("a-bare-lines", "b"), ("a-hold", "b-held"),
+    ("a-t38", "b-t38"), ("a-t38", "b-t38-refused"), ("a-bfcp", "b-bfcp"), ("a-port-zero", "b"), ("a-unknown-protocol", "b"), ("a-bare-lines", "b"), ("a-hold", "b-held"),
 ]:
     sequence(f"body {offered}, {answered}", call(offered, answered))
 for body in ["broken-no-media-port", "broken-text", "no-media", "no-connection"]:
     sequence(f"body {body}", [offer(body), delete()])
+for fax in ["t38", "fax-beside"]:
+    steps = [*call()[:2], offer(f"a-{fax}", to_tag="t"), answer(f"b-{fax}"), offer("a-again", to_tag="t"), answer(), delete()]
+    sequence(f"speech, {fax} and speech again", steps)
+for name, options in [
+    ("as SRTP", {"transport_protocol": "RTP/SAVP"}), ("with ICE", {"ICE": "force"}), ("with mids", flags("generate mid")),
+    ("with rtcp-mux", {"rtcp_mux": ["offer", "require"]}),
+]:
+    both(f"fax {name}", "a-t38", "b-t38", options)
 sequence("ICE restart", [*call("a-ice", "b-ice")[:2], offer("a-ice-restart", to_tag="t"), answer("b-ice"), delete()])
 sequence("SDES with a new key", [*call("a-savp", "b-savp")[:2], offer("a-savp-rekeyed", to_tag="t"), answer("b-savp"), delete()])
 

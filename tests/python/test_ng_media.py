@@ -3,6 +3,7 @@
     Party a ─ RTP | SDES | DTLS ─ relay ─ RTP | SDES | DTLS ─ Party b
       127.0.0.1 or ::1              │        127.0.0.1 or ::1
                                     └─ RTP ─ Party s (a subscriber)
+    Party a ─ UDPTL ─ relay ─ UDPTL ─ Party b
     aiortc (ICE, DTLS, mux) ─ relay ─ RTP ─ Party b
 """
 
@@ -257,6 +258,48 @@ class Media(unittest.TestCase):
         self.assert_heard(call.a, call.b)
         call.reoffer()
         self.assert_both_ways(call)
+
+    # ---- what is not RTP ------------------------------------------------------------------------------------------------
+
+    FAX = ["m=image {} udptl t38", "a=T38FaxVersion:0", "a=T38FaxUdpEC:t38UDPRedundancy"]
+
+    def fax_of(self, party):
+        """The party's description with a line of fax in place of its line of audio."""
+        head = party.describe().split("m=audio")[0]
+        return head + "\r\n".join(self.FAX).format(party.port) + "\r\n"
+
+    def assert_fax_passes(self, call):
+        # ITU-T T.38 §9.1: sequence numbers begin with zero, so that the first datagrams look like STUN, later ones like DTLS and RTP.
+        for sender, receiver in ((call.a, call.b), (call.b, call.a)):
+            receiver.drain()
+            for number in (0, 1, 0x0101, 0x1600, 0x7F00, 0x8000, 0x80C8):
+                datagram = number.to_bytes(2, "big") + b"\x01\x06\xc0\x01\x80\x00\x00" + bytes([number & 0xFF]) * 40
+                sender._send_rtp(datagram)
+                came = receiver._datagram(5)
+                self.assertIsNotNone(came, f"datagram {number:#06x} from {sender.kind} to {receiver.kind}")
+                self.assertEqual(came[0], datagram)
+                self.assertFalse(came[2], "it came to the port of RTCP")
+
+    def test_fax_passes_datagram_by_datagram(self):
+        call = self.call(Party(), Party())
+        call.offer(self.fax_of(call.a))
+        self.assertEqual(call.b.relay.protocol, "udptl")
+        call.answer(self.fax_of(call.b))
+        self.assert_fax_passes(call)
+
+    def test_call_goes_from_speech_to_fax_and_back(self):
+        for kind in (PLAIN, SDES_80):
+            with self.subTest(kind=kind):
+                call = self.call(Party(), Party(kind)).join()
+                self.assert_both_ways(call)
+                kind_of_b, call.b.kind = call.b.kind, PLAIN
+                protects, call.b.protects = call.b.protects, None
+                call.offer(self.fax_of(call.a), tags=("a", "b"))
+                call.answer(self.fax_of(call.b))
+                self.assert_fax_passes(call)
+                call.b.kind, call.b.protects = kind_of_b, protects
+                call.reoffer()
+                self.assert_both_ways(call)
 
     def test_party_that_moves_to_another_port_is_heard_there(self):
         call = self.call(Party(), Party()).join()

@@ -22,7 +22,10 @@ pub fn call(call: &Call, parties: Option<&[PartyId]>, now: Now) -> Dict {
         tags.set(&tag_name(call, *id), party(call, *id, now));
     }
     let locals = || parties.iter().flat_map(|id| call.parties[*id].legs());
-    let rtp = locals().fold(Totals::default(), |sum, local| sum.and(Totals::rtp(&local.report)));
+    let medias = || parties.iter().flat_map(|id| &call.parties[*id].media);
+    let rtp = medias().fold(Totals::default(), |sum, media| {
+        media.legs().fold(sum, |sum, local| sum.and(Totals::media(media, &local.report)))
+    });
     let rtcp = locals().fold(Totals::default(), |sum, local| sum.and(Totals::rtcp(&local.report)));
     Dict::with_capacity(7)
         .with("created", call.created_us / 1_000_000)
@@ -138,7 +141,7 @@ fn stream(media: &Media, is_rtcp: bool, call: &Call) -> Dict {
     }
     let totals = local.map_or(Totals::default(), |local| match is_rtcp {
         true => Totals::rtcp(&local.report),
-        false => Totals::rtp(&local.report),
+        false => Totals::media(media, &local.report),
     });
     dict.push("stats", totals.dict());
     dict
@@ -188,9 +191,10 @@ struct Totals {
 }
 
 impl Totals {
-    /// rtpengine counts the bytes of a packet with its RTP header (RFC 3550 §5.1: 12 bytes).
-    fn rtp(report: &LegReport) -> Totals {
-        let bytes = report.bytes_received + RTP_HEADER_BYTES * report.packets_received;
+    /// rtpengine counts the bytes of a packet with its RTP header (RFC 3550 §5.1: 12 bytes), if it has one.
+    fn media(media: &Media, report: &LegReport) -> Totals {
+        let header_bytes = if media.protocol.is_rtp() { RTP_HEADER_BYTES } else { 0 };
+        let bytes = report.bytes_received + header_bytes * report.packets_received;
         Totals { packets: report.packets_received, bytes, errors: report.packets_dropped }
     }
 

@@ -151,9 +151,10 @@ fn prepare(call: &mut Call, parties: [PartyId; 2], description: &SessionDescript
     }
 }
 
-/// Whether we have a part in a line: it is RTP and not refused.
+/// Whether we have a part in a line: it is not refused, and not `m=message`, which 10.5 passes too. What is not RTP is relayed
+/// datagram by datagram.
 pub fn is_relayed(line: &MediaDescription) -> bool {
-    line.protocol.is_rtp() && !line.is_rejected()
+    !line.is_untouched() && !line.is_rejected()
 }
 
 /// RFC 3264 §6, §8.2: a line of port zero is over on both sides.
@@ -245,6 +246,7 @@ fn consider_offer(media: &mut Media, line: &MediaDescription, options: &Options,
     media.protocol = line.protocol.clone();
     let mux = options.rtcp_mux;
     media.rtcp_mux.verdict = match () {
+        () if !line.protocol.is_rtp() => MuxVerdict::No,
         () if !line.rtcp_mux || mux.reject => MuxVerdict::No,
         () if mux.accept || mux.demux => MuxVerdict::Yes,
         () => MuxVerdict::AsOther,
@@ -290,15 +292,16 @@ impl Wish {
             Ice::Remove => false,
             Ice::Force | Ice::ForceRelay | Ice::Optional => true,
         };
-        let mux = options.rtcp_mux;
+        let (mux, is_rtp) = (options.rtcp_mux, line.protocol.is_rtp());
         let passed = line.rtcp_mux && !mux.demux;
+        let told = options.transport.filter(|_| is_rtp);
         Wish {
-            protocol: options.transport.map_or_else(|| line.protocol.clone(), |t| Protocol::parse(t.name())),
+            protocol: told.map_or_else(|| line.protocol.clone(), |told| Protocol::parse(told.name())),
             ice,
             theirs: credentials(line).filter(|_| options.ice.joins()),
-            mux: mux.offer || mux.require || passed,
-            mux_required: mux.require,
-            crypto: line.crypto.clone(),
+            mux: is_rtp && (mux.offer || mux.require || passed),
+            mux_required: is_rtp && mux.require,
+            crypto: if is_rtp { line.crypto.clone() } else { Vec::new() },
         }
     }
 }
@@ -317,7 +320,8 @@ fn decide(media: &mut Media, wish: &Wish, options: &Options, kit: &mut Kit) {
     let secure = media.protocol.is_secure();
     // RFC 8643 §3.1: what the sender offers that way is passed on that way, unless a profile is asked for.
     let passed_on = options.transport.is_none() && !wish.crypto.is_empty();
-    keying.opportunistic = !secure && (options.osrtp.offer || options.osrtp.offer_legacy || passed_on);
+    let is_rtp = media.protocol.is_rtp();
+    keying.opportunistic = is_rtp && !secure && (options.osrtp.offer || options.osrtp.offer_legacy || passed_on);
     keying.dtls_off = options.dtls == Some(Dtls::Off);
     let offers_keys = secure || keying.opportunistic;
     let offers_sdes = offers_keys && !options.sdes.off;
@@ -381,10 +385,19 @@ fn open(
         is_ipv6: place.asked_for.or(said).or_else(used).unwrap_or(place.fallback),
         other: place.other,
         stays: place.stays,
-        has_rtcp: !media.rtcp_mux.required && !media.rtcp_mux.agreed,
+        has_rtcp: has_rtcp(media),
         ice: media.ice.clone(),
     };
     call.open(party, index, &wanted, kit, turn).ok_or(NgError::OutOfPorts)
+}
+
+/// A line that is not RTP keeps what ports it has: it may be RTP again with the next offer.
+fn has_rtcp(media: &Media) -> bool {
+    match (media.protocol.is_rtp(), &media.local) {
+        (false, Some(local)) => local.rtcp.is_some(),
+        (false, None) => true,
+        (true, _) => !media.rtcp_mux.required && !media.rtcp_mux.agreed,
+    }
 }
 
 /// What an answer settled with whoever gave it.
@@ -393,12 +406,12 @@ fn settle_answerer(media: &mut Media, line: &MediaDescription) {
     let was_plain = keying.plain || keying.opportunistic;
     media.protocol = line.protocol.clone();
     // Who says so without having been asked does so all the same.
-    media.rtcp_mux.agreed = line.rtcp_mux;
+    media.rtcp_mux.agreed = line.rtcp_mux && line.protocol.is_rtp();
     keying.plain = false;
     if line.ice.ufrag.is_none() {
         media.ice = None;
     }
-    if keying.dtls_offered && line.fingerprint.is_some() {
+    if keying.dtls_offered && line.fingerprint.is_some() && line.protocol.is_rtp() {
         // RFC 5763 §5: the answerer says active or passive; we are the other.
         keying.dtls = Some(match line.setup {
             Some(Setup::Passive) => DtlsRole::Client,
@@ -437,13 +450,15 @@ fn settle_offerer(media: &mut Media, other: &Settled, options: &Options, kit: &m
     }
     let Some(heard) = &media.heard else { return };
     // The profile of an answer may be told, as far as that does not change whether there are keys.
-    let told = options.transport.filter(|told| told.secure == media.protocol.is_secure());
+    let may_be_told = |secure: bool| media.protocol.is_rtp() && secure == media.protocol.is_secure();
+    let told = options.transport.filter(|told| may_be_told(told.secure));
     if let Some(told) = told {
         media.protocol = Protocol::parse(told.name());
     }
     let keying = &mut media.keying;
     let accepts = options.osrtp.accept_rfc || other.suite.is_some();
-    let opportunistic = keying.opportunistic || (accepts && !heard.crypto.is_empty());
+    let is_rtp = media.protocol.is_rtp();
+    let opportunistic = is_rtp && (keying.opportunistic || (accepts && !heard.crypto.is_empty()));
     let secure = media.protocol.is_secure();
     keying.plain = !secure && !opportunistic;
     if keying.plain {

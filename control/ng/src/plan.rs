@@ -12,7 +12,7 @@ use crate::sdes::crypto_line;
 use crate::sdp::codecs;
 use crate::sdp::{
     Candidate, CandidateKind, Codec, CryptoLine, DtlsPlan, Fingerprint, IcePlan, MediaDescription, MediaPlan,
-    OriginPlan, OurIce, Placement, Protocol, RelayPlan, RtcpPlan, SessionDescription, SessionPlan, Setup,
+    OriginPlan, OurIce, Placement, RelayPlan, RtcpPlan, SessionDescription, SessionPlan, Setup,
 };
 use crosspoint_contract::{Direction, DtlsRole};
 use std::net::IpAddr;
@@ -95,11 +95,8 @@ fn media(
     address: IpAddr,
     ours: &Ours,
 ) -> MediaPlan {
-    if !line.protocol.is_rtp() {
-        return match line.protocol {
-            Protocol::Udptl => rejected(line, media, address),
-            _ => MediaPlan::Untouched,
-        };
+    if line.is_untouched() {
+        return MediaPlan::Untouched;
     }
     let Some(local) = media.local.as_ref().filter(|_| is_relayed(line)) else {
         return rejected(line, media, address);
@@ -108,7 +105,7 @@ fn media(
     MediaPlan::Relayed(Box::new(RelayPlan {
         placement: placement(media, local, address, options, kind),
         protocol: media.protocol.clone(),
-        codecs: Some(codecs(line, media, options, kind)),
+        codecs: line.protocol.is_rtp().then(|| codecs(line, media, options, kind)),
         direction: match kind {
             _ if options.inactive => Some(Direction::Inactive),
             Kind::Publication => Some(Direction::ReceiveOnly),
@@ -140,7 +137,7 @@ fn codecs(line: &MediaDescription, media: &Media, options: &Options, kind: Kind)
 /// An offer is rewritten to `ptime`, its answer to the `ptime-reverse` of the offer.
 fn ptime_ms(line: &MediaDescription, media: &Media, options: &Options, kind: Kind) -> Option<u32> {
     let told = if kind.is_offer() { milliseconds(options.ptime_ms) } else { media.ptime_ms };
-    told.or(line.ptime_ms)
+    told.or(line.ptime_ms).filter(|_| line.protocol.is_rtp())
 }
 
 /// 0 and nonsense are nothing.
@@ -166,7 +163,7 @@ fn placement(media: &Media, local: &Local, address: IpAddr, options: &Options, k
         _ => local.rtp,
     };
     let rtcp = match () {
-        () if options.no_rtcp_attribute => RtcpPlan::Unsaid,
+        () if options.no_rtcp_attribute || !media.protocol.is_rtp() => RtcpPlan::Unsaid,
         () if options.full_rtcp_attribute => RtcpPlan::PortAndAddress(port, address),
         () => RtcpPlan::Port(port),
     };
@@ -241,7 +238,7 @@ fn candidates(media: &Media, local: &Local, address: IpAddr, place: Ice, ours: &
         related: (kind == CandidateKind::Relayed).then(|| (address, port).into()),
         extensions: None,
     };
-    let rtcp = local.rtcp.filter(|_| !media.rtcp_mux.agreed);
+    let rtcp = local.rtcp.filter(|_| !media.rtcp_mux.agreed && media.protocol.is_rtp());
     let both = [Some(of(1, local.rtp)), rtcp.map(|port| of(2, port))];
     both.into_iter().flatten().collect()
 }

@@ -40,6 +40,9 @@ pub fn of(media: &Media, settings: &Settings) -> Option<RtpRemote> {
 
 fn security(media: &Media, heard: &Heard) -> Option<Security> {
     let keying = &media.keying;
+    if !media.protocol.is_rtp() {
+        return keying.plain.then_some(Security::Opaque);
+    }
     if let (Some(our_role), Some(fingerprint)) = (keying.dtls, &heard.fingerprint) {
         let fingerprint = CertificateDigest { hash: fingerprint.hash, digest: fingerprint.digest.clone() };
         return Some(Security::Dtls { fingerprint, our_role });
@@ -60,7 +63,7 @@ pub fn is_misdirected(description: &SessionDescription, settings: &Settings) -> 
         Some(Pointing::Loopback) => !on_loopback,
         found => found.is_some(),
     };
-    let relayed = description.media.iter().filter(|line| line.protocol.is_rtp());
+    let relayed = description.media.iter().filter(|line| !line.is_untouched());
     relayed.flat_map(|line| [line.rtp_destination(), line.rtcp_destination()]).flatten().any(is_wrong)
 }
 

@@ -40,6 +40,7 @@ impl Desk<'_> {
         };
         let before = leg.directions;
         change.apply(leg, now);
+        self.legs.set_opaque(handle, change.is_opaque);
         if let Some(description) = change.description.take() {
             change.description = match self.apply_description(handle, description, before) {
                 Ok(replaced) => replaced,

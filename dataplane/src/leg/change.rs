@@ -16,6 +16,7 @@ pub struct RtpChange {
     pub rtcp: Option<Remote>,
     pub learning: Learning,
     pub protection: Protection,
+    pub is_opaque: bool,
     pub uses_dtls: bool,
     pub uses_ice: bool,
     /// Credentials of ours that are others than those before.

@@ -25,6 +25,8 @@ pub struct Relay {
     pub source: LegHandle,
     pub filter: FlowFilter,
     pub medium: Medium,
+    /// Not RTP: datagrams pass as they are. The table counts such legs, see `LegTable::set_opaque`.
+    pub is_opaque: bool,
     pub formats: Box<[RelayFormat]>,
     pub digits_heard: DigitListener,
     pub streams: [RelayStream; STREAMS_PER_RELAY_MAX],
@@ -186,6 +188,7 @@ impl Relay {
             source: NOBODY,
             filter: FlowFilter::default(),
             medium: Medium::Audio,
+            is_opaque: false,
             formats: Box::default(),
             digits_heard: DigitListener::new(),
             streams: std::array::from_fn(|_| RelayStream::default()),

@@ -100,8 +100,8 @@ impl Registry {
                 fingerprint: fingerprint.clone(),
                 patient: true,
             }),
-            Security::Plain | Security::Sdes { .. } if is_expected => self.tell_lobby(LobbyOrder::Forget { leg }),
-            Security::Plain | Security::Sdes { .. } => {}
+            _ if is_expected => self.tell_lobby(LobbyOrder::Forget { leg }),
+            _ => {}
         }
         if let Some(record) = self.legs.get_mut(&leg) {
             record.described(remote);
@@ -178,7 +178,11 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
     if remote.formats.len() > FORMATS_PER_LEG_MAX {
         return Err(Refused::TooManyFormats);
     }
-    let is_plain = remote.security == Security::Plain;
+    let is_opaque = remote.security == Security::Opaque;
+    if is_opaque && is_end {
+        return Err(Refused::UnsuitedLeg(leg));
+    }
+    let is_plain = remote.security == Security::Plain || is_opaque;
     let ours_before = before.and_then(|before| before.our_ice.as_ref()).or(request.ice.as_ref());
     let new_ice = remote.our_ice.as_ref().filter(|ours| Some(*ours) != ours_before);
     Ok(RtpChange {
@@ -186,6 +190,7 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
         rtcp: remote.rtcp.map(Into::into),
         learning: remote.learning,
         protection: if is_plain { Protection::Plain } else { Protection::Srtp },
+        is_opaque,
         uses_dtls: matches!(remote.security, Security::Dtls { .. }),
         uses_ice: remote.ice.is_some() && (remote.our_ice.is_some() || ours_before.is_some()),
         ice: new_ice.map(|ours| NewIce {
@@ -206,7 +211,7 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
 
 fn key_change(leg: LegId, relaying: Relaying, before: Option<&Security>, now: &Security) -> Result<KeyChange> {
     match (before, now) {
-        (_, Security::Plain) => Ok(KeyChange::Forget),
+        (_, Security::Plain | Security::Opaque) => Ok(KeyChange::Forget),
         (_, Security::Dtls { fingerprint, .. }) if wire_hash(fingerprint.hash).bytes() != fingerprint.digest.len() => {
             Err(Refused::BadKeys(leg))
         }

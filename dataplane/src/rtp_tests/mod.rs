@@ -10,6 +10,7 @@ mod bridging;
 mod done;
 mod handshake;
 mod learning;
+mod opaque;
 mod party;
 mod relaying;
 mod security;

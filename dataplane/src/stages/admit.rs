@@ -12,7 +12,7 @@ use crate::leg::latch::Heard;
 use crate::leg::{Component, Ice, Leg, Ports, Protection};
 use crate::legs::{LegTable, OwnAddrs};
 use crate::outlets::Outlets;
-use crate::stages::{DTLS, RTCP, RTP, STUN};
+use crate::stages::{DATAGRAM, DTLS, RTCP, RTP, STUN, is_media};
 use crosspoint_contract::DropReason;
 use crosspoint_wire::Nanos;
 
@@ -49,11 +49,12 @@ fn admit_one(
     match kind {
         DTLS if !ports.uses_dtls || component == Component::Rtcp => return Err(DropReason::DtlsUnexpected),
         RTP if component == Component::Rtcp => return Err(DropReason::RtcpMalformed),
+        DATAGRAM if component == Component::Rtcp => return Err(DropReason::Unclassified),
         _ => {}
     }
     if ports.uses_ice {
         is_validated(leg.ice.as_mut(), source, component)?;
-        if protection == Protection::Plain && kind == RTP {
+        if protection == Protection::Plain && is_media(kind) {
             heard(leg, now, outlets);
         }
         return Ok(());
@@ -81,7 +82,7 @@ fn latch(ports: &Ports, kind: u8) -> &crate::leg::latch::Latch {
     }
 }
 
-/// RTP and RTCP of a plain leg.
+/// Media and RTCP of a plain leg.
 #[inline]
 fn judge(
     leg: &mut Leg,
@@ -94,7 +95,7 @@ fn judge(
     let Some(ports) = leg.ports.as_mut() else { return Ok(()) };
     if source == leg.remote {
         ports.latch.judge(source, &ports.learning, now)?;
-        if kind == RTP {
+        if is_media(kind) {
             heard(leg, now, outlets);
         }
         return Ok(());

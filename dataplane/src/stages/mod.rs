@@ -32,6 +32,14 @@ pub const STUN: u8 = Kind::Stun as u8;
 pub const DTLS: u8 = Kind::Dtls as u8;
 pub const RTP: u8 = Kind::Rtp as u8;
 pub const RTCP: u8 = Kind::Rtcp as u8;
+/// Anything at all, on a port that says so: none of the above is looked for there.
+pub const DATAGRAM: u8 = 0x10;
+
+/// What is media of the port of RTP, whatever it is made of.
+#[inline]
+pub fn is_media(kind: u8) -> bool {
+    matches!(kind, RTP | DATAGRAM)
+}
 
 /// Set beside the kind once a packet is turned to its sink: nothing but `protect` looks at it again.
 pub const RELAYED: u8 = 0x80;

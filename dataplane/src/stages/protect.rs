@@ -7,7 +7,7 @@ use crate::batch::{Disposition, PacketBatch};
 use crate::counters::Counters;
 use crate::leg::{Leg, Protection};
 use crate::legs::LegTable;
-use crate::stages::{RELAYED, RTCP, RTP};
+use crate::stages::{DATAGRAM, RELAYED, RTCP, RTP};
 use crate::suites::BySuite;
 use crosspoint_contract::DropReason;
 use crosspoint_wire::srtp::SrtpError;
@@ -33,14 +33,15 @@ fn group(batch: &mut PacketBatch, legs: &LegTable, counters: &Counters) -> BySui
     let mut by_suite = BySuite::new();
     for i in 0..batch.len() {
         let packet = batch.packet(i);
-        if !packet.is_pending() || !matches!(packet.kind & !RELAYED, RTP | RTCP) {
+        let kind = packet.kind & !RELAYED;
+        if !packet.is_pending() || !matches!(kind, RTP | RTCP | DATAGRAM) {
             continue;
         }
         match legs.get(packet.leg).map(|leg| (leg.protection, leg.suite, leg.failure)) {
             Some((_, _, Some(_))) => batch.drop_packet(i, DropReason::LegFailed, counters),
             Some((Protection::Plain, _, None)) => batch.packet_mut(i).disposition = Disposition::Send,
-            Some((_, Some(suite), None)) => by_suite.push(suite, i),
-            Some((_, None, None)) | None => batch.drop_packet(i, DropReason::OtherLegNotReady, counters),
+            Some((_, Some(suite), None)) if kind != DATAGRAM => by_suite.push(suite, i),
+            _ => batch.drop_packet(i, DropReason::OtherLegNotReady, counters),
         }
     }
     by_suite

@@ -1,6 +1,6 @@
 //! Passes on what the peer of a translating leg sends, as it is (RFC 3550 §7.2).
 //!
-//! Input: RTP and RTCP in the clear whose leg is a translator. Output: `Packet::leg`, `remote` and `port` are the first
+//! Input: RTP and RTCP in the clear whose leg is a translator, and datagrams of opaque ones. Output: `Packet::leg`, `remote` and `port` are the first
 //! sink's and the kind is relayed, so that only `protect` looks at the packet again; further sinks are left to `fan_out`.
 //! Figures of streams, digits heard, silence written over audio. Owns nothing.
 
@@ -14,7 +14,7 @@ use crate::leg::{Leg, LegHandle, Slot};
 use crate::legs::LegTable;
 use crate::outlets::Outlets;
 use crate::reports;
-use crate::stages::{RELAYED, RTCP, RTP};
+use crate::stages::{DATAGRAM, RELAYED, RTCP, RTP, is_media};
 use crosspoint_contract::{DropReason, Event, LegFailure};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::rtp::RtpHeader;
@@ -29,7 +29,7 @@ pub fn relay(
     let now = clock::of(batch);
     for i in 0..batch.len() {
         let packet = batch.packet(i);
-        if packet.port == PortId::SHARED || !(packet.awaits(RTP) || packet.awaits(RTCP)) {
+        if packet.port == PortId::SHARED || ![RTP, RTCP, DATAGRAM].iter().any(|&kind| packet.awaits(kind)) {
             continue;
         }
         let (slot, kind) = (packet.leg, packet.kind);
@@ -38,6 +38,7 @@ pub fn relay(
         }
         let result = match kind {
             RTP => take_in_rtp(batch.bytes_mut(i), slot, legs, now, outlets, counters),
+            DATAGRAM => take_in_datagram(batch.bytes(i), slot, legs),
             _ => reports::take_in(batch.bytes(i), slot, legs, now),
         };
         if let Err(reason) = result.and_then(|()| pass_on(batch, i, legs, fan_out)) {
@@ -73,6 +74,20 @@ fn take_in_rtp(
         outlets.fact(leg, Event::DigitHeard { leg: leg.id, digit }, counters);
     }
     withhold(leg, packet, &header, format.content)
+}
+
+/// Counts what nobody here can read. Digits and silence it knows none.
+#[cold]
+fn take_in_datagram(datagram: &[u8], slot: Slot, legs: &mut LegTable) -> Result<(), DropReason> {
+    let Some(leg) = legs.get_mut(slot) else { return Ok(()) };
+    leg.figures.packets_received += 1;
+    leg.figures.payload_bytes_received += datagram.len() as u64;
+    let Some(relay) = leg.part.relay() else { return Ok(()) };
+    match (leg.may_receive(relay.medium), relay.filter.media_blocked) {
+        (false, _) => Err(DropReason::DirectionForbids),
+        (_, true) => Err(DropReason::MediaBlocked),
+        _ => Ok(()),
+    }
 }
 
 /// Counts a packet; gives what its payload type is, unless that has to be looked up.
@@ -151,26 +166,29 @@ fn pass_on(batch: &mut PacketBatch, i: usize, legs: &mut LegTable, fan_out: &mut
 #[inline]
 pub fn way_to(legs: &LegTable, sink: LegHandle, kind: u8) -> Result<(PortId, Remote), DropReason> {
     let leg = legs.named(sink).ok_or(DropReason::Unbridged)?;
-    let medium = leg.part.relay().ok_or(DropReason::Unbridged)?.medium;
+    let relay = leg.part.relay().ok_or(DropReason::Unbridged)?;
     match leg.failure {
         Some(LegFailure::ConsentExpired) => return Err(DropReason::ConsentExpired),
         Some(_) => return Err(DropReason::LegFailed),
+        // Nobody translates between fax and speech.
+        None if relay.is_opaque != (kind == DATAGRAM) => return Err(DropReason::OtherLegNotReady),
         None if !leg.may_protect() => return Err(DropReason::OtherLegNotReady),
         None => {}
     }
-    if kind == RTP && !leg.may_send(medium) {
+    if is_media(kind) && !leg.may_send(relay.medium) {
         return Err(DropReason::DirectionForbids);
     }
-    let (port, remote) = if kind == RTP { leg.rtp_path() } else { leg.rtcp_path() };
+    let (port, remote) = if is_media(kind) { leg.rtp_path() } else { leg.rtcp_path() };
     if remote == Remote::UNSPECIFIED { Err(DropReason::OtherLegNotReady) } else { Ok((port, remote)) }
 }
 
 #[inline]
 pub fn count_sent(legs: &mut LegTable, sink: LegHandle, kind: u8, len: usize) {
     if let Some(leg) = legs.get_mut(sink.slot)
-        && kind == RTP
+        && is_media(kind)
     {
+        let header_bytes = if kind == RTP { crosspoint_wire::rtp::FIXED_BYTES } else { 0 };
         leg.figures.packets_sent += 1;
-        leg.figures.payload_bytes_sent += len.saturating_sub(crosspoint_wire::rtp::FIXED_BYTES) as u64;
+        leg.figures.payload_bytes_sent += len.saturating_sub(header_bytes) as u64;
     }
 }

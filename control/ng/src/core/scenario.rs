@@ -9,6 +9,7 @@
 mod answers;
 mod basics;
 mod commands;
+mod datagrams;
 mod dataplane;
 mod deletions;
 mod fake_dataplane;

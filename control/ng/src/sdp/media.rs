@@ -170,6 +170,11 @@ impl MediaDescription {
         }
     }
 
+    /// Passes as it came, whatever is spoken on it: messages do not cross a relay of media.
+    pub fn is_untouched(&self) -> bool {
+        self.kind == MediaKind::Message
+    }
+
     /// Refused or ended by the party.
     pub fn is_rejected(&self) -> bool {
         self.port == 0

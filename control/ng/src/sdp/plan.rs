@@ -39,7 +39,7 @@ pub struct OriginPlan {
 /// For one m-line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaPlan {
-    /// What we do not relay passes as it came, addresses included: `m=message`, as in 10.5.
+    /// What we do not relay passes as it came, addresses included: `m=message`, see `MediaDescription::is_untouched`.
     Untouched,
     /// Port 0 (RFC 3264 §6). The address is ours all the same, so that nobody's own is told.
     Rejected {

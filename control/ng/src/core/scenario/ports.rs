@@ -171,12 +171,15 @@ fn ports_change_with_the_other_partys_address_unless_latched_and_the_old_ones_se
 #[test]
 fn a_line_that_is_refused_or_not_ours_to_relay_takes_no_ports() {
     let mut world = World::new();
-    let caller =
-        with_lines("198.51.100.10", &["m=audio 4000 RTP/AVP 0", "m=video 4002 RTP/AVP 96", "m=image 4004 udptl t38"]);
+    let caller = with_lines(
+        "198.51.100.10",
+        &["m=audio 4000 RTP/AVP 0", "m=video 4002 RTP/AVP 96", "m=message 4004 TCP/MSRP *"],
+    );
     let offered = sdp(&world.offer("c1", "f", &caller, &[]));
-    assert!(lines(&offered, "m=image")[0].starts_with("m=image 0 "));
+    assert_eq!(lines(&offered, "m=message"), ["m=message 4004 TCP/MSRP *"]);
     assert_eq!(world.dataplane.legs.len(), 4);
-    let callee = with_lines("203.0.113.20", &["m=audio 5000 RTP/AVP 0", "m=video 0 RTP/AVP 96", "m=image 0 udptl t38"]);
+    let callee =
+        with_lines("203.0.113.20", &["m=audio 5000 RTP/AVP 0", "m=video 0 RTP/AVP 96", "m=message 0 TCP/MSRP *"]);
     let answered = sdp(&world.answer("c1", "f", "t", &callee, &[]));
     assert!(lines(&answered, "m=video")[0].starts_with("m=video 0 "));
     assert_eq!(world.dataplane.legs.len(), 2);
