@@ -2,7 +2,7 @@
 //! between the planes.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use crosspoint_bench::rtp_packet;
+use crosspoint_bench::inputs::rtp_packet;
 use crosspoint_contract::{Command, CommandId, FrameReader, LegId, Order, ToDataplane, frame};
 use crosspoint_wire::classify::classify;
 use crosspoint_wire::rtp::RtpHeader;

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use crosspoint_bench::{BUFFER_BYTES, master_key, rtp_packet};
+use crosspoint_bench::inputs::{BUFFER_BYTES, master_key, rtp_packet};
 use crosspoint_wire::srtp::{MasterKey, SrtpReceiver, SrtpSender, Suite};
 use std::hint::black_box;
 use webrtc_srtp::context::Context;

@@ -1,8 +1,8 @@
 //! Memory of held calls: resident memory of the relay's processes and the kernel's UDP memory, before and after.
 
-use crate::ng::{Call, Client};
-use crate::proc;
-use crate::target::Target;
+use crate::host::process;
+use crate::target::ng::{ANSWERED, Client, OFFERED};
+use crate::target::{Options, Target};
 use anyhow::Context;
 use clap::Args;
 use std::time::Duration;
@@ -20,18 +20,22 @@ pub struct HoldArgs {
 pub fn run(args: &HoldArgs) -> anyhow::Result<()> {
     println!("{} calls held, two plain legs each", args.calls);
     for name in &args.target {
-        let target = Target::open(name, (10_000, 32_767))?;
+        let target = Target::open(
+            name,
+            None,
+            &Options { core: None, nice: 0, ports: (10_000, 32_767), arguments: Vec::new(), allow_remote: false },
+        )?;
         let ids = target.process_ids();
-        let mut client = Client::connect(target.addr, Duration::from_secs(5))?;
+        let mut client = Client::connect(target.ng_addr()?, Duration::from_secs(5))?;
         // What a first call makes once and for all is not a call's cost.
         set_up(&mut client, usize::MAX)?;
-        let before = proc::resident_bytes(&ids) + proc::udp_memory_bytes();
-        let descriptors_before = proc::descriptors(&ids);
+        let before = process::memory(&ids).resident_bytes + process::socket_memory_bytes().unwrap_or(0);
+        let descriptors_before = process::descriptors(&ids);
         for number in 0..args.calls {
             set_up(&mut client, number).with_context(|| format!("{name}, call {number}"))?;
         }
-        let after = proc::resident_bytes(&ids) + proc::udp_memory_bytes();
-        let descriptors = proc::descriptors(&ids) - descriptors_before;
+        let after = process::memory(&ids).resident_bytes + process::socket_memory_bytes().unwrap_or(0);
+        let descriptors = process::descriptors(&ids) - descriptors_before;
         println!(
             "{name:<12} {:>6.1} KiB a call, {:>4.1} descriptors a call",
             (after.saturating_sub(before)) as f64 / 1024.0 / args.calls as f64,
@@ -43,7 +47,6 @@ pub fn run(args: &HoldArgs) -> anyhow::Result<()> {
 
 fn set_up(client: &mut Client, number: usize) -> anyhow::Result<()> {
     let id = format!("held-{number}");
-    let call = Call { id: &id };
-    client.offer(&call)?;
-    client.answer(&call)
+    client.offer(&id, OFFERED, None)?;
+    client.answer(&id, ANSWERED).map(drop)
 }

@@ -3,8 +3,8 @@
 //! Closed loop: a client sends the next request when the reply is there, as one process of a proxy does. A triple is
 //! offer, answer and delete of one call. Rounds alternate between the targets; the first round warms up and is not counted.
 
-use crate::ng::{Call, Client};
-use crate::target::Target;
+use crate::target::ng::{ANSWERED, Client, OFFERED};
+use crate::target::{Options, Target};
 use anyhow::Context;
 use clap::Args;
 use std::net::SocketAddr;
@@ -36,12 +36,19 @@ struct Round {
 
 pub fn run(args: &SetupArgs) -> anyhow::Result<()> {
     let ports = |place: usize| (30_000 + 1000 * place as u16, 30_999 + 1000 * place as u16);
-    let opened = args.target.iter().enumerate().map(|(place, name)| Target::open(name, ports(place)));
+    let opened = args.target.iter().enumerate().map(|(place, name)| {
+        Target::open(
+            name,
+            None,
+            &Options { core: None, nice: 0, ports: ports(place), arguments: Vec::new(), allow_remote: false },
+        )
+    });
     let targets: Vec<Target> = opened.collect::<anyhow::Result<_>>()?;
     let mut rounds: Vec<Vec<Round>> = targets.iter().map(|_| Vec::new()).collect();
     for number in 0..=args.rounds {
         for (place, target) in targets.iter().enumerate() {
-            let round = measure(target.addr, args).with_context(|| format!("round {number} of {}", target.name))?;
+            let round =
+                measure(target.ng_addr()?, args).with_context(|| format!("round {number} of {}", target.name))?;
             if number > 0 {
                 rounds[place].push(round);
             }
@@ -95,12 +102,11 @@ fn one_client(addr: SocketAddr, number: usize, end: Instant) -> anyhow::Result<R
             break;
         }
         let id = format!("setup-{number}-{turn}-{:?}", std::thread::current().id());
-        let call = Call { id: &id };
-        client.offer(&call)?;
+        client.offer(&id, OFFERED, None)?;
         let offered = Instant::now();
-        client.answer(&call)?;
+        client.answer(&id, ANSWERED)?;
         let answered = Instant::now();
-        client.delete(&call)?;
+        client.delete(&id)?;
         round.offers.push(offered - at);
         round.answers.push(answered - offered);
         round.deletes.push(answered.elapsed());

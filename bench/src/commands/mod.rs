@@ -1,0 +1,6 @@
+//! The subcommands: each reads its arguments, measures, and gives a document.
+
+pub mod hold;
+pub mod load_args;
+pub mod relay;
+pub mod setup;

@@ -1,0 +1,5 @@
+//! What becomes of the figures.
+
+pub mod document;
+pub mod progress;
+pub mod text;
