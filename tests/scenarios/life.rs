@@ -5,12 +5,13 @@
 //! ```
 
 use crosspoint_tests::phone::{Phone, talk};
-use crosspoint_tests::server::run;
+use crosspoint_tests::server::{free_tcp_port, run};
 use crosspoint_tests::{Server, process, token};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -47,6 +48,23 @@ fn interrupt_ends_it_cleanly_with_its_dataplane() {
     Server::signal(server.control_pid(), "INT");
     assert_eq!(server.await_end().code(), Some(0), "{}", server.log());
     assert!(!process::is_alive(dataplane), "the dataplane is still there");
+}
+
+/// As a bridge and as rtpengine's stand-in, of which supervisors expect an end within five seconds.
+#[test]
+fn dataplane_that_hangs_is_killed_and_holds_up_the_end_for_less_than_five_seconds() {
+    let relay = format!("--ng-listen={}", free_tcp_port());
+    for flags in [&[][..], &[relay.as_str()]] {
+        let mut server = Server::start_with(flags);
+        let dataplane = server.dataplane_pid();
+        Server::signal(dataplane, "STOP");
+        let begun = Instant::now();
+        Server::signal(server.control_pid(), "TERM");
+        assert_eq!(server.await_end().code(), Some(0), "{}", server.log());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{flags:?}: {:?}", begun.elapsed());
+        assert!(!Path::new("/proc").join(dataplane.to_string()).exists(), "{flags:?}: it is left, or its status");
+        server.await_log(&["dataplane_killed", &dataplane.to_string()]);
+    }
 }
 
 #[test]

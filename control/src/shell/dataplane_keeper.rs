@@ -15,14 +15,15 @@
 //! calls are lost already.
 //!
 //! The child gets a process group of its own: neither Ctrl-C in our terminal nor our own death ends it, so calls go on
-//! and the next control plane attaches. An orderly end of ours ends it by the contract's `ShutDown`.
+//! and the next control plane attaches. An orderly end of ours ends it: by the contract's `ShutDown`, without a link by
+//! SIGTERM, and if it does neither in time by SIGKILL. That interrupts whatever the keeper does; it leaves no child.
 
 use super::dataplane_ears::Ears;
-use super::dataplane_link::{Attachment, LinkError, LinkRequest, Patience, PumpEnd};
+use super::dataplane_link::{Attachment, EndAsked, EndTold, GOODBYE_MAX, LinkError, LinkRequest, Patience, PumpEnd};
 use super::fault::Fault;
 use super::settings::{IoBackend, Settings};
 use crosspoint_contract::{DataplaneHello, Generation};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -46,10 +47,18 @@ const START_POLL: Duration = Duration::from_millis(10);
 const EXIT_MAX: Duration = Duration::from_millis(500);
 /// A dataplane that is met with this many silent attempts in a row will not speak any more.
 const MUTES_MAX: u32 = 2;
-/// An orderly end of the dataplane; afterwards a child is killed.
-const SHUT_DOWN_MAX: Duration = Duration::from_secs(3);
+/// Of a dataplane that is replaced, from the request to the end of the link.
+const REPLACED_GOODBYE_MAX: Duration = Duration::from_secs(3);
+/// From the end of the link, or from SIGTERM, to the end of the process; afterwards it is killed.
+const LEAVE_MAX: Duration = Duration::from_millis(500);
+/// From SIGKILL until the kernel has done with the process.
+const KILL_MAX: Duration = Duration::from_millis(500);
+/// From the request to end until no dataplane of ours is left, whatever it does.
+pub const END_MAX: Duration = GOODBYE_MAX.saturating_add(LEAVE_MAX).saturating_add(KILL_MAX);
 /// Between the end of the link to a dataplane that was replaced and the end of its process, whose ports we want.
 const REPLACED_END_MAX: Duration = Duration::from_secs(1);
+/// How long the ports of a dataplane that we ended may still be taken.
+const ROOM_MAX: Duration = Duration::from_secs(5);
 /// Of the cause that a child gives on its standard output.
 const CAUSE_BYTES_MAX: u64 = 4096;
 
@@ -80,6 +89,7 @@ pub struct Keeper {
     pub generation: Generation,
     pub patience: Patience,
     pub requests: mpsc::Receiver<LinkRequest>,
+    pub end: EndAsked,
     pub ears: Ears,
     pub state: watch::Sender<LinkState>,
     /// Told why the first child ended by itself; then we end too.
@@ -105,14 +115,13 @@ impl NotStarted {
     }
 }
 
-/// Whoever asked for the dataplane's end, and is to be told of it.
-type EndTold = oneshot::Sender<()>;
-
 /// Where the keeper is in its circle.
 struct Circle {
     child: Option<(Child, Instant)>,
     attachments: u64,
     was_attached: bool,
+    /// The process of the last attachment. It is our child unless a server before us started it.
+    attached_process: Option<u32>,
     back_off: Duration,
     /// Whether the last child ended soon after its start.
     lived_shortly: bool,
@@ -120,6 +129,8 @@ struct Circle {
     mutes: u32,
     /// Whether one of other settings was ended. Once is enough: if its successor differs too, we would do it for ever.
     replaced: bool,
+    /// When we last ended one that stood where ours is to be. The kernel takes its ports back a moment after its end.
+    made_room: Option<Instant>,
 }
 
 impl Default for Circle {
@@ -129,11 +140,21 @@ impl Default for Circle {
             child: None,
             attachments: 0,
             was_attached: false,
+            attached_process: None,
             back_off,
             lived_shortly: false,
             mutes: 0,
             replaced: false,
+            made_room: None,
         }
+    }
+}
+
+impl Circle {
+    /// Whether a child that ends by itself now has itself to blame: nothing was attached yet, and nobody else's leavings
+    /// may have been in its way.
+    fn is_first_start(&self) -> bool {
+        self.attachments == 0 && self.made_room.is_none_or(|since| since.elapsed() >= ROOM_MAX)
     }
 }
 
@@ -143,10 +164,7 @@ impl Keeper {
         let mut circle = Circle::default();
         match self.go_round(&mut circle).await {
             Ok(told) => {
-                if !circle.was_attached {
-                    terminate(circle.child.as_ref());
-                }
-                end(circle.child).await;
+                end(circle).await;
                 let _ = told.send(());
             }
             Err(why) => drop(self.not_started.take().map(|not_started| not_started.send(why))),
@@ -154,29 +172,45 @@ impl Keeper {
     }
 
     async fn go_round(&mut self, circle: &mut Circle) -> Result<EndTold, NotStarted> {
+        // Taken out, because it is awaited while all else of the keeper is at work.
+        let mut asked = std::mem::replace(&mut self.end, EndAsked(mpsc::channel(1).1));
         loop {
-            let asked_to_end = match Attachment::open(&self.socket, self.generation, self.patience).await {
-                Ok(attachment) if self.must_replace(circle, &attachment) => {
-                    circle.replaced = true;
-                    self.replace(attachment).await;
-                    None
+            let attachment = tokio::select! {
+                biased;
+                told = asked.next() => {
+                    terminate(circle);
+                    return Ok(told);
                 }
-                Ok(attachment) => {
-                    circle.attachments += 1;
-                    circle.was_attached = true;
-                    circle.mutes = 0;
-                    self.attend(attachment, circle.attachments).await
-                }
-                Err(error) => self.seek(circle, &error).await?,
+                attachment = self.reach(circle) => attachment?,
             };
-            if let Some(told) = asked_to_end {
+            circle.attachments += 1;
+            circle.was_attached = true;
+            circle.attached_process = Some(attachment.hello.process_id);
+            circle.mutes = 0;
+            if let Some(told) = self.attend(attachment, circle.attachments, &mut asked).await {
                 return Ok(told);
             }
         }
     }
 
+    /// Until there is a dataplane that may stay. May be dropped at any moment.
+    async fn reach(&mut self, circle: &mut Circle) -> Result<Attachment, NotStarted> {
+        loop {
+            match Attachment::open(&self.socket, self.generation, self.patience).await {
+                Ok(attachment) if self.must_replace(circle, &attachment) => {
+                    circle.replaced = true;
+                    circle.attached_process = Some(attachment.hello.process_id);
+                    self.replace(attachment).await;
+                    circle.made_room = Some(Instant::now());
+                }
+                Ok(attachment) => return Ok(attachment),
+                Err(error) => self.seek(circle, &error).await?,
+            }
+        }
+    }
+
     /// One step towards a dataplane after an attempt to attach has failed.
-    async fn seek(&mut self, circle: &mut Circle, error: &LinkError) -> Result<Option<EndTold>, NotStarted> {
+    async fn seek(&mut self, circle: &mut Circle, error: &LinkError) -> Result<(), NotStarted> {
         let nobody_there = is_nobody_there(error);
         if let LinkError::Mute { process_id } = error {
             self.kill_mute(circle, *process_id);
@@ -185,7 +219,7 @@ impl Keeper {
         let patience = if nobody_there && !circle.was_attached { Duration::ZERO } else { EXIT_MAX };
         let ended = exit_of(circle, patience).await;
         let why = ended.as_ref().map_or_else(|| format!("cannot reach it: {error}"), |exit| exit.why.clone());
-        if let Some(exit) = ended.as_ref().filter(|exit| exit.by_itself && circle.attachments == 0) {
+        if let Some(exit) = ended.as_ref().filter(|exit| exit.by_itself && circle.is_first_start()) {
             return Err(NotStarted::Ended(exit.why.clone()));
         }
         if circle.was_attached && (ended.is_some() || nobody_there) {
@@ -196,28 +230,24 @@ impl Keeper {
             tracing::error!(kind = "dataplane_not_started", why, "trying again");
         }
         match (self.plan.clone(), &circle.child) {
-            (Some(_), Some((_, since))) if nobody_there && since.elapsed() < START_MAX => {
-                Ok(self.pause(START_POLL).await)
-            }
-            (Some(plan), None) if nobody_there => self.start(circle, &plan).await,
+            (Some(_), Some((_, since))) if nobody_there && since.elapsed() < START_MAX => self.pause(START_POLL).await,
+            (Some(plan), None) if nobody_there => self.start(circle, &plan).await?,
             (Some(_), _) => {
                 self.complain(&why);
-                Ok(self.back_off(circle).await)
+                self.back_off(circle).await;
             }
             (None, _) => {
                 self.complain(&why);
-                Ok(self.pause(ATTACH_POLL).await)
+                self.pause(ATTACH_POLL).await;
             }
         }
+        Ok(())
     }
 
     /// A child, after a pause if the one before had a short life.
-    async fn start(&mut self, circle: &mut Circle, plan: &ChildPlan) -> Result<Option<EndTold>, NotStarted> {
+    async fn start(&mut self, circle: &mut Circle, plan: &ChildPlan) -> Result<(), NotStarted> {
         if std::mem::take(&mut circle.lived_shortly) {
-            let asked_to_end = self.back_off(circle).await;
-            if asked_to_end.is_some() {
-                return Ok(asked_to_end);
-            }
+            self.back_off(circle).await;
         } else {
             circle.back_off = BACK_OFF_MIN;
         }
@@ -230,7 +260,8 @@ impl Keeper {
                 tracing::error!(kind = "dataplane_not_started", %error, %program, "cannot start our own program again; was it moved?");
             }
         }
-        Ok(self.pause(START_POLL).await)
+        self.pause(START_POLL).await;
+        Ok(())
     }
 
     /// Ends a dataplane of ours that has kept silent twice. Its end shows in the next round.
@@ -247,26 +278,26 @@ impl Keeper {
             process_id,
             "it does not answer; its calls end, it is started again"
         );
-        let process = i32::try_from(process_id).ok().and_then(Pid::from_raw);
-        if let Some(Err(error)) = process.map(|process| kill_process(process, Signal::KILL)) {
+        circle.made_room = Some(Instant::now());
+        if let Err(error) = signal(process_id, Signal::KILL) {
             tracing::error!(kind = "dataplane_not_killed", process_id, %error, "end it by hand: kill -9");
         }
     }
 
-    async fn back_off(&mut self, circle: &mut Circle) -> Option<EndTold> {
+    async fn back_off(&mut self, circle: &mut Circle) {
         let pause = circle.back_off;
         circle.back_off = (pause * 2).min(BACK_OFF_MAX);
-        self.pause(pause).await
+        self.pause(pause).await;
     }
 
     /// Pumps one attachment from its beginning to its end.
-    async fn attend(&mut self, attachment: Attachment, number: u64) -> Option<EndTold> {
+    async fn attend(&mut self, attachment: Attachment, number: u64, end: &mut EndAsked) -> Option<EndTold> {
         let hello = attachment.hello.clone();
         self.state.send_modify(|state| {
             state.trouble = None;
             state.attached = Some(hello);
         });
-        let ended = attachment.pump(number, &mut self.requests, &self.ears).await;
+        let ended = attachment.pump(number, &mut self.requests, end, &self.ears).await;
         self.state.send_modify(|state| state.attached = None);
         match ended {
             PumpEnd::ShutDown(told) => Some(told),
@@ -298,7 +329,7 @@ impl Keeper {
 
     async fn replace(&self, attachment: Attachment) {
         let process_id = attachment.hello.process_id;
-        match timeout(SHUT_DOWN_MAX, attachment.shut_down()).await {
+        match timeout(REPLACED_GOODBYE_MAX, attachment.shut_down()).await {
             Ok(Ok(())) => drop(timeout(REPLACED_END_MAX, end_of_process(process_id)).await),
             Ok(Err(error)) => tracing::warn!(kind = "dataplane_replaced", why = %error),
             Err(_) => tracing::warn!(kind = "dataplane_replaced", "it does not end; trying again"),
@@ -328,16 +359,10 @@ impl Keeper {
         }
     }
 
-    /// Waits before the next attempt; a request to shut down ends the wait. Orders find no dataplane and are void.
-    async fn pause(&mut self, pause: Duration) -> Option<EndTold> {
-        let until = Instant::now() + pause;
-        loop {
-            match tokio::time::timeout_at(until, self.requests.recv()).await {
-                Ok(Some(LinkRequest::ShutDown(told))) => return Some(told),
-                Ok(Some(LinkRequest::Order(_) | LinkRequest::ReadCounters(_))) => {}
-                Ok(None) | Err(_) => return None,
-            }
-        }
+    /// Waits before the next attempt. Orders find no dataplane and are void.
+    async fn pause(&mut self, pause: Duration) {
+        let void = async { while self.requests.recv().await.is_some() {} };
+        let _ = timeout(pause, void).await;
     }
 }
 
@@ -382,25 +407,51 @@ async fn describe(status: ExitStatus, output: Option<ChildStdout>) -> String {
 }
 
 async fn end_of_process(process_id: u32) {
-    let Some(process) = i32::try_from(process_id).ok().and_then(Pid::from_raw) else { return };
-    while test_kill_process(process).is_ok() {
+    while process_id != 0 && runs(process_id) {
         tokio::time::sleep(START_POLL).await;
     }
 }
 
-/// A child that was never attached was told nothing by the link, and carries nothing.
-fn terminate(child: Option<&(Child, Instant)>) {
-    let process = child.and_then(|(child, _)| child.id()).and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(process) = process {
-        let _ = kill_process(process, Signal::TERM);
+/// Whose child it is does not matter, nor whether its parent ever takes its status: a zombie has given everything back
+/// (proc_pid_stat(5); the name in parentheses may hold any character).
+fn runs(process_id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
+fn pid(process_id: u32) -> Option<Pid> {
+    i32::try_from(process_id).ok().and_then(Pid::from_raw)
+}
+
+fn signal(process_id: u32, signal: Signal) -> io::Result<()> {
+    pid(process_id).map_or(Ok(()), |process| kill_process(process, signal).map_err(io::Error::from))
+}
+
+/// Asks ours to end without a link to say so by.
+fn terminate(circle: &Circle) {
+    if let Some(process_id) = process_of(circle) {
+        let _ = signal(process_id, Signal::TERM);
     }
 }
 
-async fn end(child: Option<(Child, Instant)>) {
-    let Some((mut child, _)) = child else { return };
-    if timeout(SHUT_DOWN_MAX, child.wait()).await.is_err() {
-        tracing::warn!(kind = "dataplane_killed", "it did not end when asked to");
-        let _ = child.kill().await;
+/// The dataplane that is ours to end: the child, or one that a server before us started.
+fn process_of(circle: &Circle) -> Option<u32> {
+    let child = circle.child.as_ref().and_then(|(child, _)| child.id());
+    let attached = circle.attached_process.filter(|id| circle.was_attached && *id != std::process::id());
+    child.or(attached)
+}
+
+/// When it was asked to end: waits, kills, and takes its status, so that nothing of it is left.
+async fn end(mut circle: Circle) {
+    let Some(process_id) = process_of(&circle) else { return };
+    if timeout(LEAVE_MAX, end_of_process(process_id)).await.is_err() {
+        tracing::warn!(kind = "dataplane_killed", process_id, "it did not end when asked to");
+        let _ = signal(process_id, Signal::KILL);
+        let _ = timeout(KILL_MAX, end_of_process(process_id)).await;
+    }
+    if let Some((child, _)) = &mut circle.child {
+        // It has ended, so this does not wait; one that even SIGKILL leaves in the kernel is left to it.
+        let _ = child.try_wait();
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 /// Orders that may wait for an attachment that has its fill of unanswered ones.
 pub const REQUESTS_MAX: usize = 32_768;
@@ -44,6 +44,9 @@ impl Default for Patience {
 /// which answers pile up in the socket, is not blamed on the peer.
 const LOOKS_UNANSWERED_MAX: u32 = 5;
 
+/// From the request to shut down until the dataplane, which then says goodbye to its peers, has closed the link.
+pub const GOODBYE_MAX: Duration = Duration::from_millis(1500);
+
 /// Numbers of the shell's own commands have this bit; the core's do not.
 const SHELL_COMMAND: u64 = 1 << 63;
 
@@ -54,8 +57,23 @@ pub type CounterReading = (Vec<WorkerCounters>, LobbyCounters);
 pub enum LinkRequest {
     Order(Box<TaggedOrder>),
     ReadCounters(oneshot::Sender<CounterReading>),
-    /// The dataplane is to end, if it is ours to end. Answered when it is gone.
-    ShutDown(oneshot::Sender<()>),
+}
+
+/// Whoever asked for the dataplane's end, and is to be told of it.
+pub type EndTold = oneshot::Sender<()>;
+
+/// The one request that overtakes all orders: the dataplane is to end, if it is ours to end.
+#[derive(Debug)]
+pub struct EndAsked(pub mpsc::Receiver<EndTold>);
+
+impl EndAsked {
+    /// Cancel safe. Never returns when nobody can ask any more.
+    pub async fn next(&mut self) -> EndTold {
+        match self.0.recv().await {
+            Some(told) => told,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// An order and the attachment it was given for. After a loss the core plans anew from the next snapshot, so an order
@@ -167,21 +185,34 @@ impl Attachment {
         }
     }
 
-    /// Tells the core, then carries orders and answers until the link ends. `number` counts attachments.
-    pub async fn pump(mut self, number: u64, requests: &mut mpsc::Receiver<LinkRequest>, ears: &Ears) -> PumpEnd {
+    /// Tells the core, then carries orders and answers until the link ends. `number` counts attachments. An end that is
+    /// asked for reaches the dataplane behind at most what is outstanding, and is not awaited for ever.
+    pub async fn pump(
+        mut self,
+        number: u64,
+        requests: &mut mpsc::Receiver<LinkRequest>,
+        end: &mut EndAsked,
+        ears: &Ears,
+    ) -> PumpEnd {
         if ears.attached(self.hello, std::mem::take(&mut self.snapshot)).await.is_err() {
             return PumpEnd::Lost(LinkError::Closed);
         }
         let mut outstanding = 0_usize;
         let mut own = OwnCommands::default();
-        let mut shut_down = None;
+        let mut shut_down: Option<(EndTold, Instant)> = None;
         // Written as the socket takes it, so that reading never waits for writing. Bounded by what may be outstanding.
         let mut out = Vec::new();
         let mut looks = interval_at(Instant::now() + self.look_interval, self.look_interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unanswered = 0;
         loop {
+            let until = shut_down.as_ref().map(|(_, until)| *until);
             let step = tokio::select! {
+                told = end.next(), if shut_down.is_none() => {
+                    shut_down = Some((told, Instant::now() + GOODBYE_MAX));
+                    put(&mut out, Order { id: CommandId(SHELL_COMMAND), command: Command::ShutDown })
+                }
+                () = reached(until) => Err(LinkError::Silent),
                 _ = looks.tick() => {
                     unanswered += 1;
                     if unanswered > LOOKS_UNANSWERED_MAX { Err(LinkError::Silent) } else { put(&mut out, own.look()) }
@@ -214,15 +245,11 @@ impl Attachment {
                         let id = own.expect(reply);
                         put(&mut out, Order { id, command: Command::ReadCounters })
                     }
-                    Some(LinkRequest::ShutDown(reply)) => {
-                        shut_down = Some(reply);
-                        put(&mut out, Order { id: CommandId(SHELL_COMMAND), command: Command::ShutDown })
-                    }
                     None => Err(LinkError::Closed),
                 },
             };
             if let Err(error) = step {
-                return shut_down.map_or(PumpEnd::Lost(error), PumpEnd::ShutDown);
+                return shut_down.map_or(PumpEnd::Lost(error), |(told, _)| PumpEnd::ShutDown(told));
             }
         }
     }
@@ -232,8 +259,15 @@ impl Attachment {
 #[derive(Debug)]
 pub enum PumpEnd {
     Lost(LinkError),
-    /// As asked; the sender is to be told when the process is gone.
-    ShutDown(oneshot::Sender<()>),
+    /// As asked, or because it did not do as asked; the sender is to be told when the process is gone.
+    ShutDown(EndTold),
+}
+
+async fn reached(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn heard_by(told: Result<(), Deaf>) -> Result<(), LinkError> {

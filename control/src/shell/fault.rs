@@ -49,6 +49,9 @@ pub enum Fault {
     #[error("cannot serve a bound listener: {source}; see `ulimit -n`")]
     Serve { source: io::Error },
 
+    #[error("cannot start a thread for the {name}: {source}; see `ulimit -u` and `ulimit -n`")]
+    Thread { name: &'static str, source: io::Error },
+
     #[error(
         "the {name} ended: {why}
   That is a defect of crosspoint; please report the lines above. Calls go on in the dataplane for dataplane.grace_seconds:

@@ -2,10 +2,13 @@
 
 use super::core_loop::Arrival;
 use super::dataplane_ears::Ears;
-use super::dataplane_keeper::{ChildPlan, Keeper, LinkState};
-use super::dataplane_link::{Attachment, LinkError, LinkRequest, Patience, PumpEnd, TaggedOrder};
+use super::dataplane_keeper::{ChildPlan, END_MAX, Keeper, LinkState};
+use super::dataplane_link::{
+    Attachment, EndAsked, EndTold, GOODBYE_MAX, LinkError, LinkRequest, Patience, PumpEnd, TaggedOrder,
+};
 use super::settings::resolve;
 use crate::core::input::Input;
+use crosspoint_contract::limits::COMMANDS_OUTSTANDING_MAX;
 use crosspoint_contract::{
     Answer, Command, CommandId, DataplaneHello, Done, Event, Fingerprint, FrameReader, Generation, LegId,
     LobbyCounters, Order, PortsHello, Snapshot, ToControl, ToDataplane, VERSION, frame,
@@ -16,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 const IMPATIENT: Patience =
     Patience { hello_max: Duration::from_millis(500), look_interval: Duration::from_millis(50) };
@@ -25,7 +29,8 @@ fn hello(version: u32) -> ToControl {
     ToControl::Hello(DataplaneHello {
         version,
         generation: Generation(9),
-        process_id: 4,
+        // Nobody's: one that is told to end is waited for, and may be killed.
+        process_id: 0,
         workers: vec![],
         fingerprint,
         certificate_der: vec![],
@@ -73,6 +78,7 @@ struct Link {
     _dir: TempDir,
     dataplane: Dataplane,
     requests: mpsc::Sender<LinkRequest>,
+    end: mpsc::Sender<EndTold>,
     arriving: mpsc::Receiver<Arrival>,
     pump: JoinHandle<PumpEnd>,
 }
@@ -84,16 +90,17 @@ async fn link(number: u64) -> Link {
     let dataplane = Dataplane::accept(&listener, VERSION).await;
     let attachment = opening.await.expect("no panic").expect("attached");
     let (requests, mut received) = mpsc::channel(16);
+    let (end, asked) = mpsc::channel(1);
     let (arrivals, mut arriving) = mpsc::channel(16);
-    let pump =
-        tokio::spawn(
-            async move { attachment.pump(number, &mut received, &Ears { core: arrivals, relay: None }).await },
-        );
+    let pump = tokio::spawn(async move {
+        let ears = Ears { core: arrivals, relay: None };
+        attachment.pump(number, &mut received, &mut EndAsked(asked), &ears).await
+    });
     assert!(matches!(
         arriving.recv().await,
         Some(Arrival::Input(Input::DataplaneAttached { hello, .. })) if hello.generation == Generation(9)
     ));
-    Link { _dir: dir, dataplane, requests, arriving, pump }
+    Link { _dir: dir, dataplane, requests, end, arriving, pump }
 }
 
 fn listener() -> (TempDir, UnixListener) {
@@ -144,10 +151,30 @@ async fn orderly_end_is_told_apart_from_a_lost_link() {
 
     let mut ended = link(1).await;
     let (told, _gone) = oneshot::channel();
-    ended.requests.send(LinkRequest::ShutDown(told)).await.expect("open");
+    ended.end.send(told).await.expect("open");
     assert!(matches!(ended.dataplane.next().await, ToDataplane::Order(Order { command: Command::ShutDown, .. })));
     drop(ended.dataplane);
     assert!(matches!(ended.pump.await.expect("no panic"), PumpEnd::ShutDown(_)));
+}
+
+#[tokio::test]
+async fn dataplane_that_hangs_holds_up_an_orderly_end_no_longer_than_the_bound_whatever_it_owes() {
+    let mut link = link(1).await;
+    for id in 0..=COMMANDS_OUTSTANDING_MAX as u64 + 16 {
+        // The last ones wait in the queue, because none before them was answered.
+        if link.requests.try_send(order(1, id)).is_err() {
+            link.dataplane.next().await;
+        }
+    }
+    let begun = Instant::now();
+    let (told, _gone) = oneshot::channel();
+    link.end.send(told).await.expect("open");
+    let asked_to_end = async {
+        while !matches!(link.dataplane.next().await, ToDataplane::Order(Order { command: Command::ShutDown, .. })) {}
+    };
+    timeout(GOODBYE_MAX, asked_to_end).await.expect("it is asked to end");
+    assert!(matches!(link.pump.await.expect("no panic"), PumpEnd::ShutDown(_)));
+    assert!(begun.elapsed() < GOODBYE_MAX + Duration::from_millis(500), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -164,7 +191,7 @@ async fn dataplane_of_another_contract_version_is_refused_by_name_of_its_process
     let opening = tokio::spawn(async move { Attachment::open(&path, Generation(1), IMPATIENT).await });
     let _dataplane = Dataplane::accept(&listener, VERSION + 1).await;
     let error = opening.await.expect("no panic").expect_err("another version").to_string();
-    assert!(error.contains("process id is 4"), "{error}");
+    assert!(error.contains("process id is 0"), "{error}");
 }
 
 #[tokio::test]
@@ -180,27 +207,43 @@ async fn dataplane_of_another_control_plane_is_known_by_the_process_that_has_it(
     assert!(error.contains("another control plane is attached to it (process 77)"), "{error}");
 }
 
-fn keeper(dir: &TempDir, script: &str, requests: mpsc::Receiver<LinkRequest>) -> Keeper {
-    Keeper {
+/// A keeper, and where to ask it to end.
+fn keeper(dir: &TempDir, script: &str) -> (Keeper, mpsc::Sender<EndTold>) {
+    let (end, asked) = mpsc::channel(1);
+    let keeper = Keeper {
         socket: dir.path().join("s"),
         plan: Some(ChildPlan { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] }),
         settings: resolve(None, |_| None, |_| None).expect("accepted").settings(),
         generation: Generation(1),
         patience: IMPATIENT,
-        requests,
+        requests: mpsc::channel(16).1,
+        end: EndAsked(asked),
         ears: Ears { core: mpsc::channel(16).0, relay: None },
         state: watch::channel(LinkState::default()).0,
         not_started: None,
-    }
+    };
+    (keeper, end)
+}
+
+async fn ended(end: &mpsc::Sender<EndTold>) {
+    let (told, gone) = oneshot::channel();
+    end.send(told).await.expect("open");
+    gone.await.expect("told that no dataplane is left");
+}
+
+/// A named pipe through which a child says its process id.
+fn pipe(dir: &TempDir) -> std::path::PathBuf {
+    let path = dir.path().join("started");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    path
 }
 
 #[tokio::test]
 async fn first_child_that_ends_by_itself_ends_the_keeper_with_the_childs_cause() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (_requests, received) = mpsc::channel(16);
     let (tell, told) = oneshot::channel();
-    let keeper = Keeper { not_started: Some(tell), ..keeper(&dir, "echo the port is taken; exit 1", received) };
-    keeper.run().await;
+    let (keeper, _end) = keeper(&dir, "echo the port is taken; exit 1");
+    Keeper { not_started: Some(tell), ..keeper }.run().await;
     let fault = told.await.expect("told").into_fault("media.port_base = 1".into()).to_string();
     assert!(fault.contains("did not start: the port is taken\n") && fault.contains("media.port_base = 1"), "{fault}");
 }
@@ -208,12 +251,12 @@ async fn first_child_that_ends_by_itself_ends_the_keeper_with_the_childs_cause()
 #[tokio::test]
 async fn dataplane_that_somebody_starts_late_is_attached_at_once() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (_requests, received) = mpsc::channel(16);
-    let keeper = Keeper { plan: None, ..keeper(&dir, "", received) };
+    let (keeper, _end) = keeper(&dir, "");
+    let keeper = Keeper { plan: None, ..keeper };
     let mut state = keeper.state.subscribe();
     tokio::spawn(keeper.run());
     state.wait_for(|state| state.trouble.is_some()).await.expect("it looks");
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let listener = UnixListener::bind(dir.path().join("s")).expect("a socket");
     let _dataplane = Dataplane::accept(&listener, VERSION).await;
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
@@ -235,11 +278,9 @@ async fn dataplane_that_stops_answering_is_noticed_and_one_that_says_anything_is
 #[tokio::test]
 async fn child_that_takes_connections_and_says_nothing_is_killed_and_started_again() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let (socket, started) = (dir.path().join("s"), dir.path().join("started"));
-    assert!(std::process::Command::new("mkfifo").arg(&started).status().expect("mkfifo").success());
-    let script = format!("echo $$ > {}; exec sleep 600", started.display());
-    let (requests, received) = mpsc::channel(16);
-    tokio::spawn(keeper(&dir, &script, received).run());
+    let (socket, started) = (dir.path().join("s"), pipe(&dir));
+    let (keeper, end) = keeper(&dir, &format!("echo $$ > {}; exec sleep 600", started.display()));
+    tokio::spawn(keeper.run());
     let child = async || tokio::fs::read_to_string(&started).await.expect("a process id");
     let first = child().await;
     let listener = UnixListener::bind(&socket).expect("a socket");
@@ -247,7 +288,47 @@ async fn child_that_takes_connections_and_says_nothing_is_killed_and_started_aga
     drop(listener);
     std::fs::remove_file(&socket).expect("removed");
     assert_ne!(child().await, first);
-    let (told, gone) = oneshot::channel();
-    requests.send(LinkRequest::ShutDown(told)).await.expect("open");
-    gone.await.expect("the second child has ended too");
+    ended(&end).await;
+}
+
+/// The child hears no signal but SIGKILL; the test takes its connection and says nothing.
+#[tokio::test]
+async fn end_interrupts_an_attempt_to_attach_and_leaves_no_child() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (listener, started) = (UnixListener::bind(dir.path().join("t")).expect("a socket"), pipe(&dir));
+    let (keeper, end) = keeper(&dir, &format!("trap '' TERM; echo $$ > {}; exec sleep 600", started.display()));
+    let patience = Patience { hello_max: Duration::from_secs(60), ..IMPATIENT };
+    tokio::spawn(Keeper { patience, ..keeper }.run());
+    let child = tokio::fs::read_to_string(&started).await.expect("a process id");
+    std::fs::rename(dir.path().join("t"), dir.path().join("s")).expect("renamed");
+    let _mute = listener.accept().await.expect("a connection");
+    let begun = Instant::now();
+    ended(&end).await;
+    assert!(begun.elapsed() < END_MAX + Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert!(!std::path::Path::new("/proc").join(child.trim()).exists(), "the child is left, or its status");
+}
+
+/// The test plays one of other settings; the ports of that one are taken for a moment after its end.
+#[tokio::test]
+async fn child_that_finds_the_ports_of_the_replaced_one_taken_is_started_again() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (socket, started, tried) = (dir.path().join("s"), pipe(&dir), dir.path().join("tried"));
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let script = format!(
+        "if [ -e {tried} ]; then echo $$ > {started}; exec sleep 600; fi; touch {tried}; echo taken; exit 1",
+        tried = tried.display(),
+        started = started.display()
+    );
+    let (keeper, end) = keeper(&dir, &script);
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(Keeper { not_started: Some(tell), ..keeper }.run());
+    let mut other = Dataplane::accept(&listener, VERSION).await;
+    assert!(matches!(other.next().await, ToDataplane::Order(Order { command: Command::ShutDown, .. })));
+    std::fs::remove_file(&socket).expect("removed");
+    drop((listener, other));
+    tokio::select! {
+        why = told => panic!("taken for a first start: {why:?}"),
+        child = tokio::fs::read_to_string(&started) => drop(child.expect("a process id")),
+    }
+    ended(&end).await;
 }

@@ -13,8 +13,8 @@ use super::connections::Connections;
 use super::core_loop::{ARRIVALS_MAX, Arrival, CoreLoop};
 use super::data_dir::{DataDir, random_bytes};
 use super::dataplane_ears::Ears;
-use super::dataplane_keeper::{ChildPlan, Keeper, LinkState, NotStarted};
-use super::dataplane_link::{LinkRequest, Patience, REQUESTS_MAX};
+use super::dataplane_keeper::{ChildPlan, END_MAX, Keeper, LinkState, NotStarted};
+use super::dataplane_link::{EndAsked, EndTold, LinkRequest, Patience, REQUESTS_MAX};
 use super::fault::Fault;
 use super::http::App;
 use super::keys::KeyWatch;
@@ -23,7 +23,7 @@ use super::ng::{self, NgArrival, NgListeners, Relay};
 use super::session::{OpenSessions, SessionLimits};
 use super::settings::{Effective, Settings};
 use super::store::{PendingWrites, SqliteStore, Store, run_writer};
-use super::tasks::{Tasks, on_own_thread};
+use super::tasks::Tasks;
 use crate::core::Core;
 use crate::core::input::Input;
 use crate::core::metrics::Gauges;
@@ -43,7 +43,10 @@ const BANNER_PATIENCE: Duration = Duration::from_millis(700);
 /// Bounds of an orderly end, step by step.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 const FLUSH_MAX: Duration = Duration::from_secs(5);
-const DATAPLANE_END_MAX: Duration = Duration::from_secs(5);
+/// The keeper's own bound, and time for it to be heard.
+const DATAPLANE_END_MAX: Duration = END_MAX.saturating_add(Duration::from_millis(300));
+/// rtpengine's users, and supervisors, expect this of SIGTERM. Only a store that takes no records may take longer.
+const _: () = assert!(GOODBYE_MAX.saturating_add(DATAPLANE_END_MAX).as_millis() < 5000);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Runs until SIGINT or SIGTERM. `plan` starts a dataplane where that is our task. The settings were checked.
@@ -97,8 +100,8 @@ struct Running {
     tasks: Tasks,
     link_state: watch::Receiver<LinkState>,
     not_started: oneshot::Receiver<NotStarted>,
-    /// Whether the dataplane ends with us.
-    owns_dataplane: bool,
+    /// Where the dataplane's end is asked for, if it ends with us.
+    dataplane_end: Option<mpsc::Sender<EndTold>>,
     /// The ng relay, where it is on.
     relay: Option<mpsc::Sender<NgArrival>>,
 }
@@ -132,6 +135,7 @@ async fn start(
         Some(listeners) => start_relay(settings, listeners, link.clone(), &mut tasks)?,
         None => (None, None),
     };
+    let (ask_end, end_asked) = mpsc::channel(1);
     let keeper = Keeper {
         socket: settings.dataplane_socket(),
         plan: owns_dataplane.then_some(plan),
@@ -139,12 +143,13 @@ async fn start(
         generation: Generation(u64::from_le_bytes(random_bytes()?)),
         patience: Patience::default(),
         requests,
+        end: EndAsked(end_asked),
         ears: Ears { core: arrivals.clone(), relay: relay.clone() },
         state,
         not_started: Some(tell_not_started),
     };
     match relay_loop {
-        Some(relay) => tasks.spawn("dataplane keeper", on_own_thread(keep(keeper, relay))),
+        Some(relay) => tasks.spawn_on_own_thread("dataplane keeper", "relay", keep(keeper, relay))?,
         None => tasks.spawn("dataplane keeper", keeper.run()),
     }
     let connections = Connections::new(
@@ -171,7 +176,8 @@ async fn start(
         last_reading: Arc::default(),
         dev: settings.dev,
     };
-    Ok(Running { app, tasks, link_state, not_started, owns_dataplane, relay })
+    let dataplane_end = owns_dataplane.then_some(ask_end);
+    Ok(Running { app, tasks, link_state, not_started, dataplane_end, relay })
 }
 
 /// The ng relay: its listeners and the meter for its limits; its loop, to be run beside the keeper.
@@ -210,15 +216,20 @@ impl Running {
         effective: &Effective,
     ) -> Result<Option<LinkState>, Fault> {
         let mut state = self.link_state.clone();
-        let patience = if self.owns_dataplane { Duration::MAX } else { BANNER_PATIENCE };
-        tokio::select! {
+        let patience = if self.dataplane_end.is_some() { Duration::MAX } else { BANNER_PATIENCE };
+        let attached = async { state.wait_for(|state| state.attached.is_some()).await.is_ok() };
+        let fault = tokio::select! {
             biased;
             () = signal => return Ok(None),
-            Ok(why) = &mut self.not_started => return Err(why.into_fault(given(effective))),
-            fault = self.tasks.first_end() => return Err(fault),
-            _ = timeout(patience, state.wait_for(|state| state.attached.is_some())) => {}
-        }
-        Ok(Some(self.link_state.borrow().clone()))
+            fault = self.tasks.first_end() => fault,
+            attached = timeout(patience, attached) => match attached {
+                // The keeper is gone; its end follows.
+                Ok(false) => self.tasks.first_end().await,
+                Ok(true) | Err(_) => return Ok(Some(self.link_state.borrow().clone())),
+            },
+        };
+        // A keeper that could start nothing says why, and ends.
+        Err(self.not_started.try_recv().map_or(fault, |why| why.into_fault(given(effective))))
     }
 
     /// Serves until `signal`. When a task ends before, what is known of calls goes to disk: the dataplane carries them on
@@ -235,9 +246,8 @@ impl Running {
     /// Calls hung up, clients told, records on disk, the dataplane ended, each step with its bound. A dataplane that is not
     /// ours goes on with its answered calls, and the next server adopts them: an orderly restart costs none of them.
     async fn end(&self) {
-        if self.owns_dataplane {
-            self.end_relay().await;
-            self.say_goodbye(Input::ShutDown).await;
+        if self.dataplane_end.is_some() {
+            tokio::join!(self.end_relay(), self.say_goodbye(Input::ShutDown));
         } else {
             tracing::info!(kind = "leaving", "calls go on in the dataplane; the next server adopts them");
             self.say_goodbye(Input::Leave).await;
@@ -249,9 +259,9 @@ impl Running {
                 "the store does not take the last records"
             );
         }
-        if self.owns_dataplane {
+        if let Some(end) = &self.dataplane_end {
             let (told, gone) = oneshot::channel();
-            let _ = self.app.link.send(LinkRequest::ShutDown(told)).await;
+            let _ = end.try_send(told);
             if timeout(DATAPLANE_END_MAX, gone).await.is_err() {
                 tracing::warn!(
                     kind = "dataplane_left",
@@ -350,6 +360,31 @@ mod tests {
             running.tasks.abort(name);
             let fault = running.until(std::future::pending()).await.expect_err("it ended").to_string();
             assert!(fault.starts_with(&format!("the {name} ended")), "{fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn keeper_that_ends_before_a_dataplane_is_there_is_a_fault_and_its_word_is_the_cause() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let dir = DataDir::open(dir.path()).expect("ours");
+        let effective = resolve(None, |_| None, |_| None).expect("accepted");
+        for word in [None, Some("the port is taken")] {
+            let mut running = running(&dir).await;
+            // What the keeper held is dropped before its end is seen.
+            running.link_state = watch::channel(LinkState::default()).1;
+            let (tell, not_started) = oneshot::channel();
+            running.not_started = not_started;
+            running.tasks.abort("dataplane keeper");
+            // The signal is looked at first: the word comes after that look and before the end is taken.
+            let mut word_to_tell = word.map(|why| (tell, NotStarted::Ended(why.into())));
+            let signal = std::future::poll_fn(|_| {
+                if let Some((tell, why)) = word_to_tell.take() {
+                    let _ = tell.send(why);
+                }
+                std::task::Poll::Pending
+            });
+            let fault = running.ready(signal, &effective).await.map(drop).expect_err("not ready").to_string();
+            assert!(fault.contains(word.unwrap_or("the dataplane keeper ended")), "{fault}");
         }
     }
 }
