@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import socket
@@ -16,6 +17,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RELAY = os.environ.get("NG_RELAY", "crosspoint")
+# "sockets": ours runs without capabilities, so that each port is a socket of its own.
+PORTS = os.environ.get("NG_PORTS", "steered")
+WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 CROSSPOINT = os.environ.get("CROSSPOINT_BIN", str(ROOT / "target/release/crosspoint"))
 
 # A relay that is brought down by a test leaves no core file in the working directory.
@@ -122,8 +126,12 @@ class Relay:
     def crosspoint(cls, ports=(31000, 31999), interfaces=("127.0.0.1",), more=(), ng_port=None):
         data = tempfile.TemporaryDirectory(prefix="crosspoint-ng-", ignore_cleanup_errors=True)
         program = [CROSSPOINT, "rtpengine", "--config-file=none", f"--data-dir={data.name}"]
+        if PORTS == "sockets":
+            program = WITHOUT_CAPABILITIES + program
         relay = cls._start(program, ports, interfaces, more, ng_port)
         relay.data = data
+        said = re.search(r"ports of RTP legs .*why=(\w+)", relay.said())
+        assert said and said[1] == PORTS, f"{said and said[1]} instead of {PORTS}:\n{relay.said()}"
         return relay
 
     @classmethod

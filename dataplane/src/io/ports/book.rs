@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Descriptors that are not for ports: workers, rings, control, log.
-const DESCRIPTORS_KEPT: u64 = 512;
+pub(super) const DESCRIPTORS_KEPT: u64 = 512;
 
 #[derive(Debug)]
 pub(super) enum Book {

@@ -32,6 +32,10 @@ use std::sync::Arc;
 use steering::Steering;
 use thiserror::Error;
 
+/// Places of a ring beyond the ports that may be open: with its own two, as many as the process may have descriptors in all,
+/// because a ring is refused more (io_uring_register(2)).
+const PLACES_SPARE: usize = book::DESCRIPTORS_KEPT as usize - 2;
+
 /// What [`Ports::open`] is told.
 #[derive(Clone, Debug)]
 pub struct PortsConfig {
@@ -116,7 +120,8 @@ impl Ports {
         let reason = format!("sockets: {reason}; at most {descriptors} ports");
         let ports = Ports::new(Book::sockets(descriptors), &config.addrs, false, reason);
         // A ring gives the id of a closed port out again only when its receive has ended, which takes a turn.
-        let ports_max = config.ports_max.min(descriptors) + 2 * COMMANDS_PER_TICK_MAX;
+        let wanted = config.ports_max.saturating_add(2 * COMMANDS_PER_TICK_MAX);
+        let ports_max = wanted.min(descriptors.saturating_add(PLACES_SPARE));
         (ports, vec![WorkerPorts { ports_max, steered: None }; config.workers])
     }
 

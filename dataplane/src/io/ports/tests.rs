@@ -3,6 +3,7 @@
 use super::*;
 use crate::batch::Disposition;
 use crate::config::BackendChoice;
+use crate::io::BackendKind;
 use crate::io::port_tests::{
     LOCAL, Stand, claim, config, in_own_namespace, open_ports, open_with, peer_of, run, set_loopback,
 };
@@ -163,6 +164,16 @@ fn claim_more_than_two() {
     assert_eq!(ports.claim(0, next, 0).expect_err("refused"), PortRefused::Exhausted);
     drop(first);
     drop(ports.claim(0, addr, 0).expect("one is free again"));
+}
+
+#[test]
+fn ring_is_made_for_as_many_sockets_as_the_process_may_open() {
+    let addrs = vec![LOCAL[0]];
+    let config = PortsConfig { addrs, choice: PortsChoice::Sockets, workers: 1, ports_max: 1_000_000 };
+    let (_ports, workers) = Ports::open(&config).expect("opens");
+    // A ring holds no more direct descriptors than the process may open (io_uring_register(2)).
+    let opened = open_with(BackendChoice::Auto, &workers[0]);
+    assert!(opened.kind == BackendKind::Uring || !opened.reason.contains("registering"), "{}", opened.reason);
 }
 
 #[test]
