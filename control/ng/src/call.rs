@@ -121,6 +121,23 @@ impl Call {
         by_dialogue.map(|source| source.party)
     }
 
+    /// One of them hears the other by offer and answer.
+    pub fn are_in_dialogue(&self, a: PartyId, b: PartyId) -> bool {
+        let hears = |listener: PartyId, other: PartyId| {
+            self.parties[listener].sources.iter().any(|source| source.by_dialogue && source.party == other)
+        };
+        hears(a, b) || hears(b, a)
+    }
+
+    /// Nobody is left when these parties are gone too: who never spoke for himself, as a recorder, stays as long as
+    /// somebody is there to be heard.
+    pub fn is_over_without(&self, parties: &[PartyId]) -> bool {
+        let is_gone = |id: PartyId| parties.contains(&id) || self.parties[id].is_gone();
+        let hears_nobody = |party: &Party| party.sources.iter().all(|source| is_gone(source.party));
+        let mut all = self.parties.iter().enumerate();
+        all.all(|(id, party)| is_gone(id) || party.description.is_none() && hears_nobody(party))
+    }
+
     pub fn legs(&self) -> impl Iterator<Item = &Local> {
         self.parties.iter().flat_map(Party::legs)
     }

@@ -195,7 +195,16 @@ impl Party {
         self.deleted == Some(Deletion::Done)
     }
 
-    /// It has dialogue with `party`, in whichever direction media flows.
+    /// It is to stop then, unless it is to stop before.
+    pub fn delete_at(&mut self, at_ms: u64) {
+        self.deleted = match self.deleted {
+            Some(Deletion::Done) => Some(Deletion::Done),
+            Some(Deletion::At(before_ms)) => Some(Deletion::At(at_ms.min(before_ms))),
+            None => Some(Deletion::At(at_ms)),
+        };
+    }
+
+    /// By offer and answer or by subscription.
     pub fn hears(&self, party: PartyId) -> bool {
         self.sources.iter().any(|source| source.party == party)
     }

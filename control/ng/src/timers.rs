@@ -37,6 +37,13 @@ impl Timers {
         self.order.insert((at_ms, timer));
     }
 
+    /// Keeps an earlier deadline of the same timer.
+    pub fn set_earlier(&mut self, timer: Timer, at_ms: u64) {
+        if self.due.get(&timer).is_none_or(|due_ms| at_ms < *due_ms) {
+            self.set(timer, at_ms);
+        }
+    }
+
     pub fn cancel(&mut self, timer: Timer) {
         if let Some(at_ms) = self.due.remove(&timer) {
             self.order.remove(&(at_ms, timer));

@@ -10,7 +10,7 @@ use crate::effect::Turn;
 use crate::error::NgError;
 use crate::options::Options;
 use crate::orders::Purpose;
-use crate::party::{Deletion, PartyId};
+use crate::party::PartyId;
 use crate::reply::Reply;
 use crate::timers::Timer;
 use crosspoint_contract::{CallKey, Command};
@@ -51,10 +51,10 @@ impl NgCore {
         let at_ms = turn.now.monotonic_ms + delay_s.min(86_400) * 1000;
         if let Some(call) = self.calls.get_mut(&key) {
             for party in target.ends {
-                call.parties[party].deleted = Some(Deletion::At(at_ms));
+                call.parties[party].delete_at(at_ms);
             }
         }
-        self.timers.set(Timer::Delete(key), at_ms);
+        self.timers.set_earlier(Timer::Delete(key), at_ms);
         match target.tells.filter(|_| !options.fast) {
             Some(parties) => Ok(self.tell_figures(key, Some(parties), Vec::new(), turn)),
             None => Ok(Outcome::Reply(Reply::ok(Dict::new()))),
@@ -68,9 +68,7 @@ impl NgCore {
         options: &Options,
         turn: &mut Turn,
     ) -> Result<Outcome, NgError> {
-        let is_whole = self.calls.get(&key).is_some_and(|call| {
-            call.parties.iter().enumerate().all(|(id, party)| party.is_gone() || target.ends.contains(&id))
-        });
+        let is_whole = self.calls.get(&key).is_some_and(|call| call.is_over_without(&target.ends));
         let tells = target.tells.filter(|_| !options.fast && self.orders.is_attached());
         match (is_whole, tells) {
             (true, Some(parties)) => Ok(self.end_with_figures(key, parties, turn)),
@@ -113,25 +111,34 @@ impl NgCore {
     }
 }
 
-/// Whom a request names. `None`: somebody that the call does not have.
+/// Whom a request names, as rtpengine looks for them: by to-tag, else by branch, else by from-tag. `None`: nobody that the
+/// call has.
 fn target(call: &Call, options: &Options) -> Option<Target> {
     let named = |tag: &Option<String>| tag.as_deref().filter(|tag| !tag.is_empty()).map(|tag| call.party_by_tag(tag));
     let Some(from) = named(&options.from_tag) else {
         return Some(Target { ends: (0..call.parties.len()).collect(), tells: None });
     };
-    let from = from?;
+    let of_branch = || of_branch(call, from, options);
     let (ended, told) = match named(&options.to_tag) {
-        Some(to) => (to?, to?),
-        None => (of_branch(call, from, options).unwrap_or(from), from),
+        Some(to) => (to.or_else(of_branch).or_else(|| alone_with_a_nameless(call, from?)), to),
+        None => (of_branch().or(from), from),
     };
-    Some(Target { ends: with_the_lonely(call, ended), tells: Some(told_with(call, told)) })
+    let told = told.map_or_else(Vec::new, |party| told_with(call, party));
+    Some(Target { ends: with_the_lonely(call, ended?), tells: Some(told) })
 }
 
-/// The party of that branch, if the request names one and the other hears it.
-fn of_branch(call: &Call, other: PartyId, options: &Options) -> Option<PartyId> {
+/// The party of that branch, if the request names one and the other, where the call has it, hears it.
+fn of_branch(call: &Call, other: Option<PartyId>, options: &Options) -> Option<PartyId> {
     let branch = options.via_branch.as_deref()?;
-    (0..call.parties.len())
-        .find(|id| call.parties[*id].via_branch.as_deref() == Some(branch) && call.parties[other].hears(*id))
+    let hears = |id: PartyId| other.is_none_or(|other| call.parties[other].hears(id));
+    (0..call.parties.len()).find(|id| call.parties[*id].via_branch.as_deref() == Some(branch) && hears(*id))
+}
+
+/// A caller whose only partner has not answered yet: whatever its tag will have been, the request means that one.
+fn alone_with_a_nameless(call: &Call, caller: PartyId) -> Option<PartyId> {
+    let mut partners = (0..call.parties.len()).filter(|id| *id != caller && call.are_in_dialogue(*id, caller));
+    let partner = partners.next().filter(|id| call.parties[*id].tag.is_empty())?;
+    partners.next().is_none().then_some(partner)
 }
 
 /// A party, and whom it hears.
@@ -139,9 +146,9 @@ pub(super) fn told_with(call: &Call, party: PartyId) -> Vec<PartyId> {
     std::iter::once(party).chain(call.parties[party].sources.iter().map(|source| source.party)).collect()
 }
 
-/// A party, and those who are left with nobody when it is gone.
+/// A party, and those who are left in dialogue with nobody when it is gone.
 fn with_the_lonely(call: &Call, party: PartyId) -> Vec<PartyId> {
-    let is_linked = |a: PartyId, b: PartyId| call.parties[a].hears(b) || call.parties[b].hears(a);
+    let is_linked = |a: PartyId, b: PartyId| call.are_in_dialogue(a, b);
     let lives = |id: PartyId| id != party && call.parties[id].deleted.is_none();
     let all = 0..call.parties.len();
     let is_lonely = |id: PartyId| {

@@ -50,14 +50,14 @@ impl NgCore {
         }
     }
 
-    /// Closes the legs of parties at once. A call all of whose parties are gone ends.
+    /// Closes the legs of parties at once. A call in which nobody is left ends.
     pub(crate) fn delete_parties(&mut self, key: CallKey, parties: &[usize], turn: &mut Turn) {
         let (mut kit, calls) = self.kit();
         let Some(call) = calls.get_mut(&key) else { return };
         for party in parties {
             call.close_party(*party, &mut kit, turn);
         }
-        if call.parties.iter().all(|party| party.is_gone()) {
+        if call.is_over_without(&[]) {
             self.statistics.sessions_ended += 1;
             self.remove(key, turn);
         }
