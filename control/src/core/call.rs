@@ -230,7 +230,10 @@ pub struct Reoffer {
 /// What a new description is in its exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redescription {
-    Offer,
+    /// With the client's own number of it.
+    Offer(Option<u64>),
+    /// What its client said last before it lost its socket, or would have: an offer or an answer.
+    Resumption,
     /// To our offer of these directions.
     Answer(Directions),
     /// The last that was taken, put back because the dataplane refused another: its client is told nothing.

@@ -210,6 +210,13 @@ pub enum ToClient {
         callsid: Option<String>,
         voiceeventsid: Option<String>,
     },
+    /// As `Error`: a description within a call is not taken, and the call goes on as it was. With the number of the
+    /// offer, if it was one and bore one.
+    Refused {
+        refusal: Refusal,
+        callsid: String,
+        offer: Option<u64>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -242,11 +249,8 @@ impl ToClient {
                 ("invite", json!({ "callsid": callsid, "sdp": sdp, "parameters": parameters, "reconnect": reconnect }))
             }
             ToClient::Ringing { callsid } => ("ringing", json!({ "callsid": callsid })),
-            ToClient::Answer { callsid, sdp, reconnect, offer: None } => {
-                ("answer", json!({ "callsid": callsid, "sdp": sdp, "reconnect": reconnect }))
-            }
-            ToClient::Answer { callsid, sdp, reconnect, offer: Some(offer) } => {
-                ("answer", json!({ "callsid": callsid, "sdp": sdp, "reconnect": reconnect, "offer": offer }))
+            ToClient::Answer { callsid, sdp, reconnect, offer } => {
+                ("answer", with_offer(json!({ "callsid": callsid, "sdp": sdp, "reconnect": reconnect }), *offer))
             }
             ToClient::Reinvite { callsid, sdp, offer } => {
                 ("reinvite", json!({ "callsid": callsid, "sdp": sdp, "offer": offer }))
@@ -264,6 +268,9 @@ impl ToClient {
             ToClient::Error { refusal, callsid, voiceeventsid } => {
                 ("error", error_payload(*refusal, callsid.as_deref(), voiceeventsid.as_deref()))
             }
+            ToClient::Refused { refusal, callsid, offer } => {
+                ("error", with_offer(error_payload(*refusal, Some(callsid), None), *offer))
+            }
         }
     }
 }
@@ -274,6 +281,13 @@ fn error_payload(refusal: Refusal, callsid: Option<&str>, voiceeventsid: Option<
         if let Some(value) = value {
             payload[name] = json!(value);
         }
+    }
+    payload
+}
+
+fn with_offer(mut payload: Value, number: Option<u64>) -> Value {
+    if let Some(number) = number {
+        payload["offer"] = json!(number);
     }
     payload
 }

@@ -23,7 +23,7 @@ use super::limits::OFFER_ANSWER_MS_MAX;
 use super::message::{Described, ToClient};
 use super::orders::Purpose;
 use super::refusal::Refusal;
-use super::sdp::{self, Agreed, Description, Ours};
+use super::sdp::{self, Agreed, Description, Ours, Setup};
 use super::timers::Timer;
 use super::turn::Turn;
 use crosspoint_contract::{BridgeId, CallKey, Command, Directions, LegId, LocalDescription, TransportRequest};
@@ -36,9 +36,9 @@ impl Core {
         };
         let may_offer = self.leg(leg).is_some_and(Leg::client_may_offer);
         match if may_offer { self.read_sdp(&sdp) } else { Err(Refusal::CallState) } {
-            Ok(description) => self.redescribe(turn, leg, description, sdp, offer),
+            Ok(description) => self.redescribe(turn, leg, description, sdp, Redescription::Offer(offer)),
             Err(refusal) => {
-                self.refuse_reoffer(turn, session, &callsid, refusal);
+                self.refuse_reoffer(turn, session, &callsid, refusal, offer);
                 self.own_offer_crossed(leg);
                 self.offer_news(turn, leg);
             }
@@ -46,9 +46,16 @@ impl Core {
     }
 
     /// The call goes on as it was.
-    fn refuse_reoffer(&mut self, turn: &mut Turn, session: SessionId, callsid: &str, refusal: Refusal) {
+    fn refuse_reoffer(
+        &mut self,
+        turn: &mut Turn,
+        session: SessionId,
+        callsid: &str,
+        refusal: Refusal,
+        offer: Option<u64>,
+    ) {
         self.count(refusal);
-        turn.send(session, &ToClient::Error { refusal, callsid: Some(callsid.to_owned()), voiceeventsid: None });
+        turn.send(session, &ToClient::Refused { refusal, callsid: callsid.to_owned(), offer });
     }
 
     /// RFC 3264 §4: whoever has an offer outstanding rejects one that arrives. The client does so without a word, so ours
@@ -65,57 +72,80 @@ impl Core {
         leg: LegId,
         description: Description,
         sdp: String,
-        number: Option<u64>,
+        is: Redescription,
     ) {
         self.own_offer_crossed(leg);
+        let (serial, is_full) = (self.draw(), self.orders.is_full());
         let Some(entry) = self.leg_mut(leg) else { return };
         // While another description is in work, the dataplane may know that already.
         if entry.reoffer.is_none() && entry.remote.as_ref() == Some(&description) {
-            entry.offer_number = number;
-            return self.answer_unchanged(turn, leg, &description);
+            return self.answer_unchanged(turn, leg, is);
         }
         let agreed = sdp::agree_again(&description, &entry.agreed).ok_or(Refusal::MediaUnacceptable);
-        let is_full = self.orders.is_full();
         match agreed.and_then(|agreed| if is_full { Err(Refusal::Overloaded) } else { Ok(agreed) }) {
             Ok(agreed) => {
-                self.take_reoffer(turn, leg, description, sdp, agreed, number);
+                let reoffer = Reoffer { serial, description, sdp, agreed, is, replacement: None };
+                self.take_reoffer(turn, leg, reoffer);
             }
             Err(refusal) => {
-                let told = self.leg(leg).and_then(|entry| Some((entry.session?, entry.sid.clone())));
-                if let Some((session, sid)) = told {
-                    self.refuse_reoffer(turn, session, &sid, refusal);
-                }
+                self.refuse_redescription(turn, leg, is, refusal);
                 self.offer_news(turn, leg);
             }
         }
     }
 
-    fn answer_unchanged(&mut self, turn: &mut Turn, leg: LegId, description: &Description) {
+    fn refuse_redescription(&mut self, turn: &mut Turn, leg: LegId, is: Redescription, refusal: Refusal) {
+        let told = self.leg(leg).and_then(|entry| Some((entry.session?, entry.sid.clone())));
+        let number = if let Redescription::Offer(number) = is { number } else { None };
+        if let Some((session, sid)) = told {
+            self.refuse_reoffer(turn, session, &sid, refusal, number);
+        }
+    }
+
+    /// Nothing is new to the dataplane. What was an answer when it came first is none the less not all that its client wants.
+    fn answer_unchanged(&mut self, turn: &mut Turn, leg: LegId, is: Redescription) {
         let Some(key) = self.legs.get(&leg).copied() else { return };
         let Some(entry) = self.leg_mut(leg) else { return };
-        entry.directions.client_offered(description.directions());
-        self.send_answer(turn, leg);
+        match is {
+            Redescription::Resumption => {
+                let told = entry.directions.told();
+                self.answer_resumption(turn, leg, told);
+            }
+            is => {
+                let words = entry.remote.as_ref().map(Description::directions).unwrap_or_default();
+                entry.directions.client_offered(words);
+                self.answer_offer(turn, leg, is);
+            }
+        }
         self.save(turn, key);
         self.offer_news_to_both(turn, leg);
     }
 
-    fn take_reoffer(
-        &mut self,
-        turn: &mut Turn,
-        leg: LegId,
-        description: Description,
-        sdp: String,
-        agreed: Agreed,
-        number: Option<u64>,
-    ) {
-        let (serial, replacement) = (self.draw(), self.draw_leg());
+    fn answer_offer(&mut self, turn: &mut Turn, leg: LegId, is: Redescription) {
+        if let (Some(entry), Redescription::Offer(number)) = (self.leg_mut(leg), is) {
+            entry.offer_number = number;
+        }
+        self.send_answer(turn, leg);
+    }
+
+    /// A client whose last exchange is complete has no use for the description in our answer: it still knows what it
+    /// knew, and hears of what has changed by an offer.
+    fn answer_resumption(&mut self, turn: &mut Turn, leg: LegId, told: Directions) {
+        self.send_answer(turn, leg);
+        if let Some(entry) = self.leg_mut(leg).filter(|entry| entry.directions.takes_offers) {
+            entry.directions.we_said(told);
+        }
+    }
+
+    fn take_reoffer(&mut self, turn: &mut Turn, leg: LegId, reoffer: Reoffer) {
+        let (serial, replacement) = (reoffer.serial, self.draw_leg());
         let Some(key) = self.legs.get(&leg).copied() else { return };
         let Some(entry) = self.leg_mut(leg) else { return };
         let restart = entry.ice_restarts + 1;
-        let is_new_peer = entry.remote.as_ref().is_none_or(|remote| remote.fingerprint != description.fingerprint);
-        let is_new_ice = entry.remote.as_ref().is_none_or(|remote| remote.ice != description.ice);
-        entry.offer_number = number;
-        entry.reoffer = Some(Reoffer { serial, description, sdp, agreed, is: Redescription::Offer, replacement: None });
+        let known = entry.remote.as_ref();
+        let is_new_peer = known.is_none_or(|known| known.fingerprint != reoffer.description.fingerprint);
+        let is_new_ice = known.is_none_or(|known| known.ice != reoffer.description.ice);
+        entry.reoffer = Some(reoffer);
         if is_new_peer {
             self.timers.cancel(Timer::MediaGone(leg));
             let transport = TransportRequest::WebRtc;
@@ -245,14 +275,22 @@ impl Core {
         let Some(entry) = self.leg_mut(leg) else { return };
         let Some(reoffer) = entry.reoffer.take_if(|r| r.serial == serial) else { return };
         let words = reoffer.description.directions();
+        let is_same_peer =
+            entry.remote.as_ref().is_some_and(|known| known.fingerprint == reoffer.description.fingerprint);
+        let is_answer = is_same_peer && reoffer.description.setup != Setup::ActPass;
         entry.remote = Some(reoffer.description);
         entry.remote_sdp = reoffer.sdp;
         entry.agreed = reoffer.agreed;
         match reoffer.is {
             Redescription::Answer(offer) => entry.directions.client_answered(offer, words),
-            Redescription::Offer => {
+            // Its answer was lost with its socket, and comes now.
+            Redescription::Resumption if is_answer => {
+                let told = Directions::from_fn(|medium| sdp::mirrored(*words.of(medium)));
+                self.answer_resumption(turn, leg, told);
+            }
+            Redescription::Offer(_) | Redescription::Resumption => {
                 entry.directions.client_offered(words);
-                self.send_answer(turn, leg);
+                self.answer_offer(turn, leg, reoffer.is);
             }
             Redescription::PutBack => {}
         }
@@ -313,7 +351,7 @@ impl Core {
         let Some(entry) = self.leg_mut(leg) else { return };
         // It crossed an offer of the client's, which has been answered instead; or another offer of ours has followed.
         let Some(offer) = entry.directions.take_answered(answer.offer) else {
-            return self.refuse_reoffer(turn, session, &answer.callsid, Refusal::CallState);
+            return self.refuse_reoffer(turn, session, &answer.callsid, Refusal::CallState, None);
         };
         match described.and_then(|description| accepted(description, entry.remote.as_ref(), &entry.agreed)) {
             Ok((description, agreed)) => {
@@ -323,7 +361,7 @@ impl Core {
             }
             Err(refusal) => {
                 entry.directions.client_answered_unusably(offer);
-                self.refuse_reoffer(turn, session, &answer.callsid, refusal);
+                self.refuse_reoffer(turn, session, &answer.callsid, refusal, None);
                 self.offer_news(turn, leg);
             }
         }
@@ -334,14 +372,12 @@ impl Core {
         let Some(entry) = self.leg_mut(leg) else { return };
         let Some(failed) = entry.reoffer.take_if(|r| r.serial == serial) else { return };
         match failed.is {
-            Redescription::Offer => {}
+            Redescription::Offer(_) | Redescription::Resumption => {}
             // For its client the exchange is complete.
             Redescription::Answer(offer) => entry.directions.client_answered(offer, failed.description.directions()),
             Redescription::PutBack => return self.offer_news_to_both(turn, leg),
         }
-        if let Some((session, sid)) = entry.session.map(|session| (session, entry.sid.clone())) {
-            self.refuse_reoffer(turn, session, &sid, Refusal::MediaFailed);
-        }
+        self.refuse_redescription(turn, leg, failed.is, Refusal::MediaFailed);
         self.put_back(turn, leg);
     }
 

@@ -7,7 +7,7 @@
 
 use super::Core;
 use super::answer::role_against;
-use super::call::{LegEvent, LegState};
+use super::call::{LegEvent, LegState, Redescription};
 use super::effect::Level;
 use super::input::SessionId;
 use super::message::{Invite, ToClient};
@@ -45,7 +45,7 @@ impl Core {
                 self.counters.calls_resumed += 1;
                 turn.note(Level::Info, "leg_resumed", &[("leg", &leg)]);
                 self.move_leg(turn, leg, session);
-                self.redescribe(turn, leg, description, invite.sdp, None);
+                self.redescribe(turn, leg, description, invite.sdp, Redescription::Resumption);
             }
             Err(Denied::Refused(refusal)) => self.refuse_invite(turn, session, &invite.callsid, refusal),
             Err(Denied::Ended(refusal)) => {

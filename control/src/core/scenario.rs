@@ -7,6 +7,7 @@
 //! ```
 
 mod attacks;
+mod chance;
 mod crossings;
 mod endings;
 mod fake_dataplane;
