@@ -116,6 +116,8 @@ export class Call extends EventEmitter {
   /** One offer at a time. @type {Promise<unknown>} */
   #negotiation = Promise.resolve();
   #offersPending = 0;
+  /** Of the last offer after the first; an answer to an earlier one is told from its answer by it. */
+  #offerNumber = 0;
   /** @type {((payload: any) => void) | null} */
   #answerArrived = null;
   /** @type {(() => void)[]} */
@@ -395,6 +397,8 @@ export class Call extends EventEmitter {
     if (typeof payload.reconnect === 'string') this.#reconnectToken = payload.reconnect;
     if (this.#signalingLost) this.#signalingBack();
     if (this.#answerArrived) return this.#answerArrived(payload);
+    // Too late: the bridge has taken an offer that we took back. It is told how things are.
+    if (payload.offer !== undefined) return this.#renegotiate();
     if (this.#isAnswered || this.direction === 'INCOMING') return;
     this.#isAnswered = true;
     this.parameters.CallSid = payload.callsid;
@@ -590,9 +594,10 @@ export class Call extends EventEmitter {
         this.#answerArrived = null;
         settle();
       };
-      // The answer to a resumed invite may come without a description.
-      this.#answerArrived = (payload) => { if (payload.sdp) done(() => resolve(payload)); };
-      if (!this.#host.signaling.reinvite(this.parameters.CallSid, offer)) done(() => reject(new CrosspointError(31009)));
+      const number = this.#offerNumber += 1;
+      // The answer to a resumed invite has no number, and may come without a description.
+      this.#answerArrived = (payload) => { if (payload.sdp && (payload.offer ?? number) === number) done(() => resolve(payload)); };
+      if (!this.#host.signaling.reinvite(this.parameters.CallSid, offer, number)) done(() => reject(new CrosspointError(31009)));
     });
   }
 

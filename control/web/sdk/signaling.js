@@ -185,9 +185,9 @@ export class Signaling extends EventEmitter {
     this.queue('answer', { callsid, sdp });
   }
 
-  /** @param {string} callsid @param {string} sdp */
-  reinvite(callsid, sdp) {
-    return this.send('reinvite', { callsid, sdp });
+  /** @param {string} callsid @param {string} sdp @param {number} offer a number of ours, which the answer repeats */
+  reinvite(callsid, sdp, offer) {
+    return this.send('reinvite', { callsid, sdp, offer });
   }
 
   /** @param {string} callsid @param {string} digits */
