@@ -65,6 +65,7 @@ fn dataplane_config(request: DataplaneRequest) -> Result<DataplaneConfig, String
         backend: settings.media_backend.name().parse().map_err(|error| format!("media.backend: {error}"))?,
         rtp_addrs: cli::relay_addresses(&settings),
         ports: settings.media_ports.name().parse().map_err(|error| format!("media.ports: {error}"))?,
+        srtp: settings.media_srtp.name().parse().map_err(|error| format!("media.srtp: {error}"))?,
         legs_max: settings.media_legs_max,
         grace: std::time::Duration::from_secs(settings.dataplane_grace_seconds.into()),
         silence_ms: settings.media_silence_ms,

@@ -31,6 +31,7 @@ pub struct DataplaneConfig {
     /// Addresses on which RTP legs may be opened; without any nothing is set up for them.
     pub rtp_addrs: Vec<IpAddr>,
     pub ports: PortsChoice,
+    pub srtp: SrtpChoice,
     /// Legs that all workers together may hold, shared out evenly.
     pub legs_max: u32,
     /// How long legs live without a control plane.
@@ -55,6 +56,7 @@ impl Default for DataplaneConfig {
             backend: BackendChoice::Auto,
             rtp_addrs: Vec::new(),
             ports: PortsChoice::Auto,
+            srtp: SrtpChoice::Auto,
             legs_max: 20_000,
             grace: Duration::from_secs(3600),
             silence_ms: 10_000,
@@ -252,6 +254,28 @@ impl fmt::Display for PortsChoice {
             PortsChoice::Steered => "steered",
             PortsChoice::Sockets => "sockets",
         })
+    }
+}
+
+/// What computes SRTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SrtpChoice {
+    /// The processor's wide vectors where it has them, otherwise the libraries.
+    #[default]
+    Auto,
+    /// The libraries: the twin to measure against.
+    Portable,
+}
+
+impl FromStr for SrtpChoice {
+    type Err = ParseChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseChoiceError> {
+        match text {
+            "auto" => Ok(SrtpChoice::Auto),
+            "portable" => Ok(SrtpChoice::Portable),
+            _ => Err(ParseChoiceError { expected: "`auto` or `portable`" }),
+        }
     }
 }
 

@@ -35,7 +35,8 @@ pub mod queues;
 mod random;
 mod registry;
 pub mod reports;
-pub mod rtcp;
+pub mod round;
+mod rtcp;
 #[cfg(test)]
 mod rtp_tests;
 mod signals;
@@ -47,7 +48,7 @@ mod waiting;
 pub mod worker;
 mod worker_thread;
 
-pub use config::{BackendChoice, CorePlan, DataplaneConfig, PortsChoice};
+pub use config::{BackendChoice, CorePlan, DataplaneConfig, PortsChoice, SrtpChoice};
 pub use fault::Fault;
 
 use bell::Bell;
@@ -56,6 +57,7 @@ use counters::Counters;
 use crosspoint_contract::{Fingerprint, Generation, WorkerHello, WorkerId};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::dtls::Identity;
+use crosspoint_wire::srtp::Engine;
 use io::{IoConfig, Ports, PortsConfig, Sleeper, WorkerPorts};
 use link::{Link, LinkParts};
 use lobby::{Lobby, LobbyPage};
@@ -82,6 +84,10 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
     let certificate_der = identity.certificate_der().to_vec();
     let wakers = Wakers { link: sleeper.waker(), lobby: lobby_sleeper.waker() };
 
+    if config.srtp == SrtpChoice::Portable {
+        Engine::Portable.choose();
+    }
+    info!(engine = Engine::chosen().name(), "SRTP");
     let (ports, worker_ports) = Ports::open(&PortsConfig {
         addrs: config.rtp_addrs.clone(),
         choice: config.ports,

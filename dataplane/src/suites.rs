@@ -66,6 +66,11 @@ pub fn wire_suite(suite: SrtpSuite) -> Suite {
     }
 }
 
+/// Whether the tags of several packets can be made together.
+pub fn has_separate_tag(suite: SrtpSuite) -> bool {
+    wire_suite(suite).has_separate_tag()
+}
+
 /// Hash functions of fingerprints likewise.
 pub fn wire_hash(hash: HashFunction) -> Hash {
     match hash {

@@ -10,7 +10,7 @@ use crosspoint_contract::{Codec, Direction, Directions, DropReason, Event, Forma
 use crosspoint_dataplane::queues::{Admission, DigitText, WorkerOrder};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::srtp::Suite;
-use support::stand::Stand;
+use support::stand::{LEGS_MAX, Stand};
 use support::{DIGITS, OPUS};
 
 const VP8: Format = Format { payload_type: 98, codec: Codec::Vp8, clock_rate_hz: 90_000, channels: 1 };
@@ -318,4 +318,38 @@ fn each_medium_has_a_direction_and_a_mid_of_its_own() {
         assert_eq!(heard, expected, "video is {video:?}");
     }
     assert_eq!(stand.dropped(DropReason::DirectionForbids), 2);
+}
+
+/// Enough legs that their packets are authenticated sixteen at a time, several packets of a leg in one batch, some forged and
+/// some sent twice among them.
+#[test]
+fn packets_of_many_legs_in_one_batch_are_opened_and_sealed_each_under_its_own_key() {
+    for suite in [Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32, Suite::AesCm256HmacSha1_80] {
+        let mut stand = Stand::new();
+        let mut calls: Vec<_> = (0..LEGS_MAX as u32 / 2)
+            .map(|n| {
+                let a = stand.connect_with(2 * n, &[OPUS], suite);
+                let b = stand.connect_with(2 * n + 1, &[OPUS], suite);
+                stand.join(&a, &b);
+                (a, b)
+            })
+            .collect();
+        for (n, (a, _)) in calls.iter_mut().enumerate() {
+            let (first, second) = (a.next_packet(111, &[n as u8, 1]), a.next_packet(111, &[n as u8, 2]));
+            stand.net.inject(a.addr, &first);
+            let mut forged = second.clone();
+            forged[3] ^= 0x40;
+            stand.net.inject(a.addr, &forged);
+            stand.net.inject(a.addr, &second);
+            stand.net.inject(a.addr, &first);
+        }
+        stand.pass(Nanos::from_millis(10));
+        for (n, (_, b)) in calls.iter_mut().enumerate() {
+            let heard = stand.heard_by(b);
+            let payloads: Vec<_> = heard.iter().map(|(header, bytes)| header.payload(bytes)).collect();
+            assert_eq!(payloads, [[n as u8, 1], [n as u8, 2]], "call {n} with {suite:?}");
+        }
+        assert_eq!(stand.dropped(DropReason::SrtpUnauthentic), calls.len() as u64);
+        assert_eq!(stand.dropped(DropReason::SrtpReplayed), calls.len() as u64);
+    }
 }

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub const LEGS_MAX: usize = 8;
+pub const LEGS_MAX: usize = 24;
 
 /// One step of the virtual clock.
 const STEP: Nanos = Nanos::from_millis(10);

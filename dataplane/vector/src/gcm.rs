@@ -3,10 +3,10 @@
 //! Input: nonce, associated data, payload. Output: the payload encrypted or decrypted in place, and its tag. Owns round keys
 //! and hash key. Does not compare tags: who opens a packet does, in constant time.
 
+use crate::Avx512;
 use crate::aes::{AesKey, Counters, encrypt_zeros};
 use crate::ghash::{Ghash, HashKey};
 use crate::load::{bytes_16, load, load_16, mask, store};
-use crate::Avx512;
 use std::arch::x86_64::*;
 
 const STRIDE_BYTES: usize = 256;

@@ -37,8 +37,9 @@ impl HashKey {
     /// The powers from the n-th down, one a lane.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn from_power(&self, n: usize) -> __m512i {
-        let four: &[u128; 4] = self.powers[WINDOW_BLOCKS - n..].first_chunk().expect("three zeros are behind the last power");
+    fn powers_from(&self, n: usize) -> __m512i {
+        let four: &[u128; 4] =
+            self.powers[WINDOW_BLOCKS - n..].first_chunk().expect("three zeros are behind the last power");
         // SAFETY: the array has 64 bytes; the load needs no alignment.
         unsafe { _mm512_loadu_si512(four.as_ptr().cast()) }
     }
@@ -152,7 +153,7 @@ impl<'k> Ghash<'k> {
             self.window = window(in_segment, self.left);
             blocks = _mm512_xor_si512(blocks, _mm512_zextsi128_si512(self.carried));
         }
-        self.product.add(blocks, self.key.from_power(self.window));
+        self.product.add(blocks, self.key.powers_from(self.window));
         self.window -= count;
         self.left -= count;
         if self.window == 0 {

@@ -14,6 +14,8 @@
 //! has HMAC over several messages at once. They stay the fall-back and the oracles of the tests. Nothing here branches or
 //! indexes by secret bytes.
 
+#![deny(unsafe_op_in_unsafe_fn)]
+
 #[cfg(target_arch = "x86_64")]
 mod aes;
 #[cfg(target_arch = "x86_64")]
@@ -28,7 +30,7 @@ mod sha1;
 #[cfg(not(target_arch = "x86_64"))]
 mod absent;
 #[cfg(not(target_arch = "x86_64"))]
-pub use absent::{Avx512, AesKey, GcmKey, tags};
+pub use absent::{AesKey, Avx512, GcmKey, tags};
 
 #[cfg(target_arch = "x86_64")]
 pub use aes::AesKey;

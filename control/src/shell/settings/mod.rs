@@ -14,7 +14,7 @@ pub use file::FileError;
 pub use resolve::{Effective, Origin, SettingsError, resolve};
 pub use value::{
     CorePlan, EndpointLearning, IoBackend, LogFilter, LogFormat, MediaInterface, MediaInterfaces, MediaPorts, Setting,
-    TlsCertificate, TlsListen, TomlKind,
+    SrtpEngine, TlsCertificate, TlsListen, TomlKind,
 };
 
 use crate::core::config::CoreConfig;
@@ -125,6 +125,8 @@ settings! {
     media_backend: IoBackend = "media.backend", "auto";
     /// How UDP ports of ng calls are received on: auto, steered (entries of a table behind one socket a worker; needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW) or sockets (one for each port).
     media_ports: MediaPorts = "media.ports", "auto";
+    /// What computes SRTP: auto (AVX-512 where the processor has it) or portable (libraries, to compare with).
+    media_srtp: SrtpEngine = "media.srtp", "auto";
     /// Legs that all workers together may hold.
     media_legs_max: u32 = "media.legs_max", "20000";
     /// A connected leg without authentic media for this long is reported silent.

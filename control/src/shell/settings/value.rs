@@ -219,6 +219,10 @@ choice!(
     MediaPorts, "auto, steered or sockets", Auto = "auto", Steered = "steered", Sockets = "sockets"
 );
 choice!(
+    /// What computes SRTP.
+    SrtpEngine, "auto or portable", Auto = "auto", Portable = "portable"
+);
+choice!(
     /// How the address of a plain media peer is learnt.
     EndpointLearning, "delayed, immediate, heuristic or off",
     Delayed = "delayed", Immediate = "immediate", Heuristic = "heuristic", Off = "off"

@@ -32,6 +32,11 @@ impl Mki {
         fits.then_some(Mki { bytes, len })
     }
 
+    #[allow(clippy::len_without_is_empty)] // none is empty
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Takes it out in front of the last `behind` bytes; returns the packet's new length.
     pub(super) fn take_out(&self, packet: &mut [u8], behind: usize) -> Result<usize, SrtpError> {
         let len = packet.len().checked_sub(self.len).ok_or(SrtpError::Malformed)?;

@@ -11,9 +11,17 @@
 //!  protect     header -> index estimate -> repeat check -> encrypt -> tag -> commit index
 //! ```
 //!
-//! `derive` makes session keys, `transform` holds the ciphers, `index` the counters and windows.
+//! `derive` makes session keys, `transform` holds the ciphers for the `engine` of the process, `hmac` the authenticator, `index`
+//! the counters and windows. Where the tag is computed apart from the cipher, a packet can be worked on in two halves, so that
+//! the tags of several packets, each of another key, are made together:
+//!
+//! ```text
+//!  begin_rtp (each packet) -> authenticated (each) -> tags (all at once) -> finish_rtp (each)
+//! ```
 
 mod derive;
+mod engine;
+mod hmac;
 mod index;
 mod mki;
 mod receiver;
@@ -22,10 +30,12 @@ mod transform;
 #[cfg(test)]
 mod vectors;
 
+pub use crosspoint_vector::{Authenticated, HmacStates, LANES};
+pub use engine::Engine;
 pub use index::StreamState;
 pub use mki::{MKI_BYTES_MAX, Mki};
-pub use receiver::SrtpReceiver;
-pub use sender::SrtpSender;
+pub use receiver::{Opening, SrtpReceiver};
+pub use sender::{Sealing, SrtpSender};
 
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -61,6 +71,11 @@ impl Suite {
             Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 12,
             _ => 14,
         }
+    }
+
+    /// Whether the tag is computed apart from the cipher, so that those of several packets can be made together.
+    pub const fn has_separate_tag(self) -> bool {
+        !matches!(self, Suite::AeadAes128Gcm | Suite::AeadAes256Gcm)
     }
 
     /// Length of the authentication tag of an SRTP packet.
@@ -161,4 +176,22 @@ fn rtcp_ssrc(packet: &[u8]) -> Result<u32, SrtpError> {
         return Err(SrtpError::Malformed);
     }
     Ok(u32::from_be_bytes([clear[4], clear[5], clear[6], clear[7]]))
+}
+
+/// Packets from which on sixteen lanes are faster than the processor's SHA-1 instructions one after the other.
+const VECTOR_PACKETS_MIN: usize = 5;
+
+/// The tag of `packets[i]`, whole, into `tags[i]`; at most [`LANES`] packets.
+#[inline]
+pub fn tags(engine: Engine, packets: &[Authenticated<'_>], tags: &mut [[u8; 20]; LANES]) {
+    match engine {
+        Engine::Vector(processor) if packets.len() >= VECTOR_PACKETS_MIN => {
+            crosspoint_vector::tags(processor, packets, tags);
+        }
+        _ => {
+            for (packet, tag) in packets.iter().zip(tags) {
+                *tag = hmac::tag(packet.states, packet.message, packet.trailer);
+            }
+        }
+    }
 }

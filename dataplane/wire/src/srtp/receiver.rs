@@ -1,12 +1,13 @@
 //! The receiving direction of one key: packets come in protected and leave in the clear.
 
 use super::derive::Protocol;
+use super::engine::Engine;
 use super::index::{Checked, Overflow, Streams};
 use super::mki::Mki;
 use super::transform::{CounterMode, GCM_TAG_BYTES, GaloisMode, Transform};
 use super::{DirectionState, MasterKey, RTCP_CLEAR_BYTES, RTCP_ENCRYPTED, RTCP_INDEX_BYTES, SrtpError, rtcp_ssrc};
 use crate::rtp::RtpHeader;
-use aes::cipher::{BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
+use crosspoint_vector::Authenticated;
 
 /// Unprotects what one peer sends. Allocates in [`new`](Self::new) only.
 pub struct SrtpReceiver {
@@ -19,7 +20,14 @@ pub struct SrtpReceiver {
 
 impl SrtpReceiver {
     pub fn new(master: &MasterKey) -> Self {
-        Self::with_transforms(Transform::new(master, Protocol::Rtp), Transform::new(master, Protocol::Rtcp))
+        Self::with_engine(master, Engine::chosen())
+    }
+
+    pub fn with_engine(master: &MasterKey, engine: Engine) -> Self {
+        Self::with_transforms(
+            Transform::new(master, Protocol::Rtp, engine),
+            Transform::new(master, Protocol::Rtcp, engine),
+        )
     }
 
     pub(super) fn with_transforms(rtp: Transform, rtcp: Transform) -> Self {
@@ -53,15 +61,51 @@ impl SrtpReceiver {
     #[inline]
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let packet = self.without_mki(&self.rtp, packet)?;
-        let header = RtpHeader::parse_protected(packet).map_err(|_| SrtpError::Malformed)?;
-        let checked = self.rtp_streams.check_sequence(header.ssrc, header.sequence_number)?;
+        let (header, checked) = self.check(packet)?;
         let len = match &self.rtp {
-            Transform::Cm128(mode) => open_rtp(mode, &header, checked, packet)?,
-            Transform::Cm256(mode) => open_rtp(mode, &header, checked, packet)?,
-            Transform::Gcm(mode) => open_rtp_gcm(mode, &header, checked, packet)?,
+            Transform::Counter(mode) => {
+                let opening = Opening::new(mode, &header, checked, packet)?;
+                let tag = mode.tag(&packet[..opening.len], &opening.roc);
+                open_rtp(mode, &opening, &tag, packet)?
+            }
+            Transform::Galois(mode) => open_rtp_gcm(mode, &header, checked, packet)?,
         };
         self.rtp_streams.commit(checked);
         Ok(len)
+    }
+
+    /// The first half of [`unprotect_rtp`](Self::unprotect_rtp), for suites whose [tag is computed
+    /// apart](super::Suite::has_separate_tag): up to the question whether the packet is authentic. Changes nothing of the state, so
+    /// a second packet of the same receiver must wait for [`finish_rtp`](Self::finish_rtp).
+    #[inline]
+    pub fn begin_rtp(&self, packet: &mut [u8]) -> Result<Opening, SrtpError> {
+        let Transform::Counter(mode) = &self.rtp else { return Err(SrtpError::Malformed) };
+        let packet = self.without_mki(&self.rtp, packet)?;
+        let (header, checked) = self.check(packet)?;
+        Opening::new(mode, &header, checked, packet)
+    }
+
+    /// What the tag of a packet that was begun covers.
+    #[inline]
+    pub fn authenticated<'a>(&'a self, opening: &'a Opening, packet: &'a [u8]) -> Option<Authenticated<'a>> {
+        let Transform::Counter(mode) = &self.rtp else { return None };
+        Some(Authenticated { states: mode.states(), message: &packet[..opening.len], trailer: &opening.roc })
+    }
+
+    /// The second half: `tag` is what an authentic packet has.
+    #[inline]
+    pub fn finish_rtp(&mut self, opening: &Opening, tag: &[u8; 20], packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let Transform::Counter(mode) = &self.rtp else { return Err(SrtpError::Malformed) };
+        let len = open_rtp(mode, opening, tag, packet)?;
+        self.rtp_streams.commit(opening.checked);
+        Ok(len)
+    }
+
+    #[inline]
+    fn check(&self, packet: &[u8]) -> Result<(RtpHeader, Checked), SrtpError> {
+        let header = RtpHeader::parse_protected(packet).map_err(|_| SrtpError::Malformed)?;
+        let checked = self.rtp_streams.check_sequence(header.ssrc, header.sequence_number)?;
+        Ok((header, checked))
     }
 
     /// The same for SRTCP.
@@ -69,9 +113,8 @@ impl SrtpReceiver {
         let packet = self.without_mki(&self.rtcp, packet)?;
         let ssrc = rtcp_ssrc(packet)?;
         let (checked, len) = match &self.rtcp {
-            Transform::Cm128(mode) => open_rtcp(mode, &self.rtcp_streams, ssrc, packet)?,
-            Transform::Cm256(mode) => open_rtcp(mode, &self.rtcp_streams, ssrc, packet)?,
-            Transform::Gcm(mode) => open_rtcp_gcm(mode, &self.rtcp_streams, ssrc, packet)?,
+            Transform::Counter(mode) => open_rtcp(mode, &self.rtcp_streams, ssrc, packet)?,
+            Transform::Galois(mode) => open_rtcp_gcm(mode, &self.rtcp_streams, ssrc, packet)?,
         };
         self.rtcp_streams.commit(checked);
         Ok(len)
@@ -89,26 +132,36 @@ impl SrtpReceiver {
     }
 }
 
-/// RFC 3711 §3.1: `header | encrypted payload | tag`; the tag also covers the rollover counter (§4.2).
-#[inline]
-fn open_rtp<C>(
-    mode: &CounterMode<C>,
-    header: &RtpHeader,
+/// An SRTP packet that may be new, and waits for its tag. Places in it count from its first byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
     checked: Checked,
-    packet: &mut [u8],
-) -> Result<usize, SrtpError>
-where
-    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
-{
-    let len = packet.len().checked_sub(mode.tag_bytes()).ok_or(SrtpError::Malformed)?;
-    let payload = header.payload_offset..len;
-    if payload.start > payload.end {
-        return Err(SrtpError::Malformed);
+    ssrc: u32,
+    /// RFC 3711 §4.2: what the tag covers behind the packet.
+    roc: [u8; 4],
+    payload_offset: usize,
+    /// Where the tag begins.
+    len: usize,
+}
+
+impl Opening {
+    #[inline]
+    fn new(mode: &CounterMode, header: &RtpHeader, checked: Checked, packet: &[u8]) -> Result<Self, SrtpError> {
+        let len = packet.len().checked_sub(mode.tag_bytes()).ok_or(SrtpError::Malformed)?;
+        if header.payload_offset > len {
+            return Err(SrtpError::Malformed);
+        }
+        let (ssrc, payload_offset, roc) = (header.ssrc, header.payload_offset, checked.roc().to_be_bytes());
+        Ok(Opening { checked, ssrc, roc, payload_offset, len })
     }
-    let (authenticated, tag) = packet.split_at(len);
-    mode.verify(authenticated, &checked.roc().to_be_bytes(), tag)?;
-    mode.apply_key_stream(header.ssrc, checked.index, &mut packet[payload]);
-    Ok(len)
+}
+
+/// RFC 3711 §3.1: `header | encrypted payload | tag`.
+#[inline]
+fn open_rtp(mode: &CounterMode, opening: &Opening, tag: &[u8; 20], packet: &mut [u8]) -> Result<usize, SrtpError> {
+    mode.compare(tag, &packet[opening.len..][..mode.tag_bytes()])?;
+    mode.apply_key_stream(opening.ssrc, opening.checked.index, &mut packet[opening.payload_offset..opening.len]);
+    Ok(opening.len)
 }
 
 /// RFC 7714 §8.2: the header is associated data; the tag stands behind the encrypted payload.
@@ -129,15 +182,12 @@ fn open_rtp_gcm(
 }
 
 /// RFC 3711 §3.4: `clear header | encrypted | E and index | tag`.
-fn open_rtcp<C>(
-    mode: &CounterMode<C>,
+fn open_rtcp(
+    mode: &CounterMode,
     streams: &Streams,
     ssrc: u32,
     packet: &mut [u8],
-) -> Result<(Checked, usize), SrtpError>
-where
-    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
-{
+) -> Result<(Checked, usize), SrtpError> {
     let tag_start = packet.len().checked_sub(mode.tag_bytes()).ok_or(SrtpError::Malformed)?;
     let (len, trailer) = split_trailer(&packet[..tag_start])?;
     let checked = streams.check_index(ssrc, trailer & !RTCP_ENCRYPTED)?;

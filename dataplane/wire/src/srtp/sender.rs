@@ -1,12 +1,13 @@
 //! The sending direction of one key: packets come in clear and leave protected.
 
 use super::derive::Protocol;
+use super::engine::Engine;
 use super::index::{Checked, Overflow, Streams};
 use super::mki::Mki;
 use super::transform::{CounterMode, GCM_TAG_BYTES, GaloisMode, Transform};
 use super::{DirectionState, MasterKey, RTCP_CLEAR_BYTES, RTCP_ENCRYPTED, RTCP_INDEX_BYTES, SrtpError, rtcp_ssrc};
 use crate::rtp::RtpHeader;
-use aes::cipher::{BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
+use crosspoint_vector::Authenticated;
 
 /// Protects what we send to one peer. Allocates in [`new`](Self::new) only.
 ///
@@ -23,7 +24,14 @@ pub struct SrtpSender {
 
 impl SrtpSender {
     pub fn new(master: &MasterKey) -> Self {
-        Self::with_transforms(Transform::new(master, Protocol::Rtp), Transform::new(master, Protocol::Rtcp))
+        Self::with_engine(master, Engine::chosen())
+    }
+
+    pub fn with_engine(master: &MasterKey, engine: Engine) -> Self {
+        Self::with_transforms(
+            Transform::new(master, Protocol::Rtp, engine),
+            Transform::new(master, Protocol::Rtcp, engine),
+        )
     }
 
     pub(super) fn with_transforms(rtp: Transform, rtcp: Transform) -> Self {
@@ -61,17 +69,56 @@ impl SrtpSender {
     /// [`OVERHEAD_BYTES_MAX`](super::OVERHEAD_BYTES_MAX) more.
     #[inline]
     pub fn protect_rtp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
-        let packet = buffer.get(..len).ok_or(SrtpError::Malformed)?;
-        let header = RtpHeader::parse_protected(packet).map_err(|_| SrtpError::Malformed)?;
-        let checked = self.streams.check_sequence(header.ssrc, header.sequence_number)?;
-        let protected_len = match &self.rtp {
-            Transform::Cm128(mode) => seal_rtp(mode, &header, checked, buffer, len)?,
-            Transform::Cm256(mode) => seal_rtp(mode, &header, checked, buffer, len)?,
-            Transform::Gcm(mode) => seal_rtp_gcm(mode, &header, checked, buffer, len)?,
-        };
+        if let Transform::Counter(mode) = &self.rtp {
+            let sealing = self.begin_rtp(buffer, len)?;
+            let tag = mode.tag(&buffer[..len], &sealing.roc);
+            return self.finish_rtp(&sealing, &tag, buffer);
+        }
+        let (header, checked) = self.check(buffer, len)?;
+        let Transform::Galois(mode) = &self.rtp else { return Err(SrtpError::Malformed) };
+        let protected_len = seal_rtp_gcm(mode, &header, checked, buffer, len)?;
         let protected_len = self.name_key(&self.rtp, buffer, protected_len)?;
         self.streams.commit(checked);
         Ok(protected_len)
+    }
+
+    /// The first half of [`protect_rtp`](Self::protect_rtp), for suites whose [tag is computed
+    /// apart](super::Suite::has_separate_tag): encrypts. The index is used up by [`finish_rtp`](Self::finish_rtp), for which a
+    /// second packet of the same sender must wait.
+    #[inline]
+    pub fn begin_rtp(&self, buffer: &mut [u8], len: usize) -> Result<Sealing, SrtpError> {
+        let Transform::Counter(mode) = &self.rtp else { return Err(SrtpError::Malformed) };
+        let (header, checked) = self.check(buffer, len)?;
+        let mki_bytes = self.mki.as_ref().map_or(0, Mki::len);
+        room_behind(buffer, len, mode.tag_bytes() + mki_bytes)?;
+        mode.apply_key_stream(header.ssrc, checked.index, &mut buffer[header.payload_offset..len]);
+        Ok(Sealing { checked, roc: checked.roc().to_be_bytes(), len })
+    }
+
+    /// What the tag of a packet that was begun covers: the packet and the rollover counter, which is not sent (RFC 3711 §4.2).
+    #[inline]
+    pub fn authenticated<'a>(&'a self, sealing: &'a Sealing, buffer: &'a [u8]) -> Option<Authenticated<'a>> {
+        let Transform::Counter(mode) = &self.rtp else { return None };
+        Some(Authenticated { states: mode.states(), message: &buffer[..sealing.len], trailer: &sealing.roc })
+    }
+
+    /// The second half: puts the tag behind, and returns the new length. RFC 3711 §3.1.
+    #[inline]
+    pub fn finish_rtp(&mut self, sealing: &Sealing, tag: &[u8; 20], buffer: &mut [u8]) -> Result<usize, SrtpError> {
+        let Transform::Counter(mode) = &self.rtp else { return Err(SrtpError::Malformed) };
+        let end = room_behind(buffer, sealing.len, mode.tag_bytes())?;
+        buffer[sealing.len..end].copy_from_slice(&tag[..mode.tag_bytes()]);
+        let protected_len = self.name_key(&self.rtp, buffer, end)?;
+        self.streams.commit(sealing.checked);
+        Ok(protected_len)
+    }
+
+    #[inline]
+    fn check(&self, buffer: &[u8], len: usize) -> Result<(RtpHeader, Checked), SrtpError> {
+        let packet = buffer.get(..len).ok_or(SrtpError::Malformed)?;
+        let header = RtpHeader::parse_protected(packet).map_err(|_| SrtpError::Malformed)?;
+        let checked = self.streams.check_sequence(header.ssrc, header.sequence_number)?;
+        Ok((header, checked))
     }
 
     /// The same for an RTCP compound packet; it is always encrypted.
@@ -83,9 +130,8 @@ impl SrtpSender {
             return Err(SrtpError::Exhausted);
         }
         let protected_len = match &self.rtcp {
-            Transform::Cm128(mode) => seal_rtcp(mode, ssrc, index, buffer, len)?,
-            Transform::Cm256(mode) => seal_rtcp(mode, ssrc, index, buffer, len)?,
-            Transform::Gcm(mode) => seal_rtcp_gcm(mode, ssrc, index, buffer, len)?,
+            Transform::Counter(mode) => seal_rtcp(mode, ssrc, index, buffer, len)?,
+            Transform::Galois(mode) => seal_rtcp_gcm(mode, ssrc, index, buffer, len)?,
         };
         self.rtcp_index = index;
         self.name_key(&self.rtcp, buffer, protected_len)
@@ -100,23 +146,12 @@ impl SrtpSender {
     }
 }
 
-/// RFC 3711 §3.1, §4.2: the tag covers the packet and the rollover counter, which is not sent.
-#[inline]
-fn seal_rtp<C>(
-    mode: &CounterMode<C>,
-    header: &RtpHeader,
+/// An RTP packet that is encrypted and waits for its tag.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealing {
     checked: Checked,
-    buffer: &mut [u8],
+    roc: [u8; 4],
     len: usize,
-) -> Result<usize, SrtpError>
-where
-    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
-{
-    let end = room_behind(buffer, len, mode.tag_bytes())?;
-    mode.apply_key_stream(header.ssrc, checked.index, &mut buffer[header.payload_offset..len]);
-    let tag = mode.tag(&buffer[..len], &checked.roc().to_be_bytes());
-    buffer[len..end].copy_from_slice(&tag[..mode.tag_bytes()]);
-    Ok(end)
 }
 
 #[inline]
@@ -134,10 +169,7 @@ fn seal_rtp_gcm(
     Ok(end)
 }
 
-fn seal_rtcp<C>(mode: &CounterMode<C>, ssrc: u32, index: u32, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError>
-where
-    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + KeyInit,
-{
+fn seal_rtcp(mode: &CounterMode, ssrc: u32, index: u32, buffer: &mut [u8], len: usize) -> Result<usize, SrtpError> {
     let end = room_behind(buffer, len, RTCP_INDEX_BYTES + mode.tag_bytes())?;
     mode.apply_key_stream(ssrc, u64::from(index), &mut buffer[RTCP_CLEAR_BYTES..len]);
     let tag_start = len + RTCP_INDEX_BYTES;

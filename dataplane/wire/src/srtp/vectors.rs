@@ -3,11 +3,15 @@
 use super::derive::{Label, Protocol, derive};
 use super::transform::{CounterMode, GaloisMode, Transform};
 use super::*;
-use aes::Aes128Enc;
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// Both where there are two.
+fn engines() -> impl Iterator<Item = Engine> {
+    [Engine::Portable].into_iter().chain(matches!(Engine::detect(), Engine::Vector(_)).then(Engine::detect))
 }
 
 /// RFC 3711 B.3.
@@ -37,13 +41,15 @@ fn session_keys_are_those_of_rfc_3711_b3() {
 fn key_stream_is_that_of_rfc_3711_b2() {
     let salt = bytes("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap();
     let key = bytes("2B7E151628AED2A6ABF7158809CF4F3C");
-    let mode = CounterMode::<Aes128Enc>::with_session_keys(&key, &[0; 20], salt, 10);
-    let mut stream = vec![0; 0xff02 * 16];
-    mode.apply_key_stream(0, 0, &mut stream);
     let first = "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0";
     let last = "EC8CDF7398607CB0F2D21675EA9EA1E4 362B7C3C6773516318A077D7FC5073AE 6A2CC3787889374FBEB4C81B17BA6C44";
-    assert_eq!(stream[..48], bytes(first));
-    assert_eq!(stream[0xfeff * 16..][..48], bytes(last));
+    for engine in engines() {
+        let mode = CounterMode::with_session_keys(&key, &[0; 20], salt, 10, engine);
+        let mut stream = vec![0; 0xff02 * 16];
+        mode.apply_key_stream(0, 0, &mut stream);
+        assert_eq!(stream[..48], bytes(first), "{engine:?}");
+        assert_eq!(stream[0xfeff * 16..][..48], bytes(last), "{engine:?}");
+    }
 }
 
 /// RFC 7714 §16 and §17 print session keys, so the vectors enter behind the key derivation.
@@ -76,16 +82,18 @@ const GCM_PROTECTED: [(usize, &str, &str); 2] = [
     ),
 ];
 
-fn gcm(key_bytes: usize) -> Transform {
+fn gcm(key_bytes: usize, engine: Engine) -> Transform {
     let key: Vec<u8> = (0..key_bytes as u8).collect();
-    Transform::Gcm(Box::new(GaloisMode::with_session_keys(&key, bytes(GCM_SALT).try_into().unwrap())))
+    Transform::Galois(Box::new(GaloisMode::with_session_keys(&key, bytes(GCM_SALT).try_into().unwrap(), engine)))
 }
 
 #[test]
 fn gcm_packets_are_those_of_rfc_7714() {
-    for (key_bytes, srtp, srtcp) in GCM_PROTECTED {
-        let mut sender = SrtpSender::with_transforms(gcm(key_bytes), gcm(key_bytes));
-        let mut receiver = SrtpReceiver::with_transforms(gcm(key_bytes), gcm(key_bytes));
+    for (engine, (key_bytes, srtp, srtcp)) in engines().flat_map(|engine| GCM_PROTECTED.map(|vector| (engine, vector)))
+    {
+        let gcm = || gcm(key_bytes, engine);
+        let mut sender = SrtpSender::with_transforms(gcm(), gcm());
+        let mut receiver = SrtpReceiver::with_transforms(gcm(), gcm());
 
         let (clear, mut buffer) = (bytes(GCM_RTP), with_room(&bytes(GCM_RTP)));
         let len = sender.protect_rtp(&mut buffer, clear.len()).unwrap();
@@ -108,7 +116,7 @@ fn srtcp_that_is_tagged_but_not_encrypted_is_read_as_in_rfc_7714() {
     packet.extend(bytes("841dd9683dd78ec92ae58790125f62b3 000005d4"));
     let mut forged = packet.clone();
     forged[20] ^= 1;
-    let mut receiver = SrtpReceiver::with_transforms(gcm(16), gcm(16));
+    let mut receiver = SrtpReceiver::with_transforms(gcm(16, Engine::detect()), gcm(16, Engine::detect()));
     assert_eq!(receiver.unprotect_rtcp(&mut forged), Err(SrtpError::Unauthentic));
     let len = receiver.unprotect_rtcp(&mut packet).unwrap();
     assert_eq!(packet[..len], bytes(GCM_RTCP));
