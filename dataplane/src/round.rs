@@ -30,11 +30,13 @@ pub struct Begun<T> {
     pub half: T,
 }
 
-impl<T: Copy> Round<T> {
-    pub fn new() -> Self {
+impl<T: Copy> Default for Round<T> {
+    fn default() -> Self {
         Round { packets: [None; LANES], len: 0 }
     }
+}
 
+impl<T: Copy> Round<T> {
     /// Whether the round has to be worked off before a packet of `leg` may join it.
     #[inline]
     pub fn must_end_before(&self, leg: Slot) -> bool {

@@ -14,7 +14,7 @@ use crosspoint_contract::DropReason;
 use crosspoint_wire::srtp::{Sealing, SrtpError};
 
 pub fn protect(batch: &mut PacketBatch, legs: &mut LegTable, counters: &Counters) {
-    let mut round = Round::new();
+    let mut round = Round::default();
     for i in group(batch, legs, counters).iter() {
         let (slot, kind) = (batch.packet(i).leg, batch.packet(i).kind);
         let Some(leg) = legs.get_mut(slot) else { continue };
