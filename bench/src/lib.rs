@@ -20,6 +20,7 @@
 
 pub mod bare;
 pub mod commands;
+pub mod crypto;
 pub mod host;
 pub mod inputs;
 pub mod interrupt;

@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use crosspoint_bench::bare::{self, BareArgs};
-use crosspoint_bench::commands::{hold, relay, setup};
+use crosspoint_bench::commands::{compare, crypto, hold, relay, setup, soak};
 use crosspoint_bench::interrupt::{self, Interrupted};
+use crosspoint_bench::report::output::{self, OutputArgs};
 use crosspoint_bench::report::progress::Progress;
-use crosspoint_bench::report::text;
 use std::process::ExitCode;
 
 /// Measures media relays that speak the ng protocol.
@@ -15,15 +15,20 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// No progress on the terminal.
-    #[arg(long, global = true)]
-    quiet: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Subcommand, Debug)]
 enum Command {
     /// What a relay's packets cost, how long they take and how many it forwards, beside bare loops.
     Relay(Box<relay::RelayArgs>),
+    /// Targets in turn, and their ratios pair by pair.
+    Compare(Box<compare::CompareArgs>),
+    /// SRTP by suite, alone and in batches, beside webrtc-srtp and libsrtp2.
+    Crypto(crypto::CryptoArgs),
+    /// Media for a long time while other calls come and go.
+    Soak(Box<soak::SoakArgs>),
     /// Offer, answer and delete, as fast as the target answers; each client waits for its reply.
     Setup(setup::SetupArgs),
     /// Calls held open: memory of the relay's processes for each.
@@ -32,9 +37,6 @@ enum Command {
     #[command(hide = true)]
     Bare(BareArgs),
 }
-
-/// Exit status of a run that says nothing about the relay.
-const INVALID: u8 = 3;
 
 /// As a shell reports SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -49,15 +51,17 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let progress = Progress::new(cli.quiet);
+    let progress = Progress::new(cli.output.quiet);
     let document = match &cli.command {
         Command::Relay(args) => relay::run(args, &progress).context("relay")?,
+        Command::Compare(args) => compare::run(args, &progress).context("compare")?,
+        Command::Crypto(args) => crypto::run(args, &progress).context("crypto")?,
+        Command::Soak(args) => soak::run(args, &progress).context("soak")?,
         Command::Setup(args) => return setup::run(args).map(|()| ExitCode::SUCCESS),
         Command::Hold(args) => return hold::run(args).map(|()| ExitCode::SUCCESS),
         Command::Bare(_) => unreachable!("it does not come here"),
     };
-    print!("{}", text::of(&document));
-    Ok(if document.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
+    output::deliver(&document, &cli.output)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

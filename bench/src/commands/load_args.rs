@@ -143,13 +143,18 @@ impl LoadArgs {
 
     /// Media ports of one of `targets` relays that run side by side.
     pub fn ports(&self, place: usize, targets: usize) -> anyhow::Result<(u16, u16)> {
+        self.ports_for(self.calls, place, targets)
+    }
+
+    /// The same for another number of calls.
+    pub fn ports_for(&self, calls: usize, place: usize, targets: usize) -> anyhow::Result<(u16, u16)> {
         let each = (usize::from(self.ports.to - self.ports.from) + 1) / targets.max(1);
-        let needed = self.calls * PORTS_PER_CALL;
+        let needed = calls * PORTS_PER_CALL;
         if each < needed {
             bail!(
                 "{} calls need {needed} media ports at a relay, and --ports {}-{} shared by {targets} relays gives {each}; widen \
                  it, below the ports that the kernel gives to anybody (net.ipv4.ip_local_port_range)",
-                self.calls,
+                calls,
                 self.ports.from,
                 self.ports.to
             );

@@ -7,6 +7,7 @@
 use crate::bare::Loop;
 use crate::commands::load_args::LoadArgs;
 use crate::host::affinity::SessionPriority;
+use crate::load::plan::{Plan, Security};
 use crate::measure::idle;
 use crate::measure::rig::{Rig, Settings};
 use crate::measure::search::{self, Goal};
@@ -14,6 +15,7 @@ use crate::report::document::{Document, Subject};
 use crate::report::progress::Progress;
 use crate::target::{Options, Target};
 use clap::Args;
+use std::str::FromStr;
 
 /// Of silence, before the load.
 const IDLE_SECONDS: f64 = 1.0;
@@ -37,6 +39,9 @@ pub struct RelayArgs {
     /// Seconds of each step of the search.
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     pub search_step: f64,
+    /// Also measure at these numbers of flows, each held and loaded anew, at the rate of the run.
+    #[arg(long, value_delimiter = ',', value_name = "FLOWS,…")]
+    pub flows_curve: Vec<Count>,
     /// Leave the two bare loops out.
     #[arg(long)]
     pub no_controls: bool,
@@ -47,10 +52,12 @@ pub fn run(args: &RelayArgs, progress: &Progress) -> anyhow::Result<Document> {
     let settings = args.load.settings()?;
     let _priority = SessionPriority::raise(settings.nice);
     let mut document = Document::new("relay", args.load.describe(&plan));
+    let most_calls = args.flows_curve.iter().map(|flows| flows.0.div_ceil(if plan.one_way { 1 } else { 2 })).max();
+    let most_calls = plan.calls.max(most_calls.unwrap_or(0));
     let options = Options {
         core: settings.relay_core,
         nice: settings.nice,
-        ports: args.load.ports(0, 1)?,
+        ports: args.load.ports_for(most_calls, 0, 1)?,
         arguments: args.load.relay_arg.clone(),
         allow_remote: false,
     };
@@ -68,29 +75,85 @@ pub fn run(args: &RelayArgs, progress: &Progress) -> anyhow::Result<Document> {
 }
 
 fn measure(args: &RelayArgs, target: Target, settings: &Settings, progress: &Progress) -> anyhow::Result<Subject> {
-    let mut plan = args.load.plan()?;
-    if target.is_bare() {
-        // A control passes on what it gets: sealing would change its packets, not its work.
-        plan.security = Default::default();
-        plan.payload_bytes += added_bytes(args)?;
-    }
-    let is_control = target.is_bare();
+    let plan = plan_for(&args.load, &target.name)?;
     let rate = args.load.rate(&plan);
     let mut rig = Rig::new(target, plan, settings.clone(), progress)?;
-    let mut subject =
-        Subject { name: rig.target.name.clone(), is_control, memory: rig.memory_of_calls, ..Subject::default() };
+    let mut subject = wire_subject(&rig);
     subject.idle_share = idle::share_of_core(&rig, IDLE_SECONDS);
     rig.warm_up(rate, args.load.warmup, progress)?;
     subject.trials.push(rig.trial(rate, args.load.duration, progress)?);
     if let Some(goal) = args.search {
         subject.found = Some(search::run(&mut rig, goal, args.search_step, progress)?);
     }
-    rig.target.release_calls()?;
+    let mut target = rig.into_target()?;
+    for flows in &args.flows_curve {
+        target = curve_point(args, target, flows.0, rate, settings, progress, &mut subject)?;
+    }
     Ok(subject)
 }
 
-/// Tags of the suites, as far as both directions have them: a control carries packets as long as those of the wire.
-fn added_bytes(args: &RelayArgs) -> anyhow::Result<usize> {
-    let legs = args.load.plan()?.security.legs;
-    Ok(legs.into_iter().flatten().map(|suite| suite.rtp_tag_bytes()).max().unwrap_or(0))
+/// The same rate over another number of flows. Gives the target back without calls.
+fn curve_point(
+    args: &RelayArgs,
+    target: Target,
+    flows: usize,
+    rate: f64,
+    settings: &Settings,
+    progress: &Progress,
+    subject: &mut Subject,
+) -> anyhow::Result<Target> {
+    let mut plan = plan_for(&args.load, &target.name)?;
+    plan.calls = if plan.one_way { flows } else { flows.div_ceil(2) };
+    if target.name == Loop::Uring.to_string() && 2 * plan.calls > CONTROL_PARTIES_MAX {
+        return Ok(target);
+    }
+    let mut rig = Rig::new(target, plan, settings.clone(), progress)?;
+    rig.warm_up(rate, args.load.warmup, progress)?;
+    subject.curve.push(rig.trial(rate, args.load.duration, progress)?);
+    rig.into_target()
+}
+
+/// The plan as this target gets it. A control passes on what it gets: sealing would change its packets, not its work, so it
+/// gets plain ones as long as the longest of the wire.
+pub fn plan_for(load: &LoadArgs, target: &str) -> anyhow::Result<Plan> {
+    let mut plan = load.plan()?;
+    if target.starts_with("bare:") {
+        let tags = plan.security.legs.into_iter().flatten().map(|suite| suite.rtp_tag_bytes());
+        plan.payload_bytes += tags.max().unwrap_or(0);
+        plan.security = Security::default();
+    }
+    Ok(plan)
+}
+
+pub fn wire_subject(rig: &Rig) -> Subject {
+    let memory = rig.memory_of_calls;
+    Subject { name: rig.target.name.clone(), is_control: rig.target.is_bare(), memory, ..Subject::default() }
+}
+
+/// A number such as `500` or `10k`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(usize);
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, factor) = text.strip_suffix('k').map_or((text, 1), |digits| (digits, 1000));
+        let number = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(factor));
+        number
+            .filter(|number| *number > 0)
+            .map(Count)
+            .ok_or_else(|| format!("`{text}`: expected a number such as 500 or 10k"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_are_counted_in_thousands_too() {
+        assert_eq!(("10k".parse(), "500".parse()), (Ok(Count(10_000)), Ok(Count(500))));
+        assert!("0".parse::<Count>().is_err() && "k".parse::<Count>().is_err());
+    }
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fs::read_to_string;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Facts {
     pub null_system_call_ns: f64,
     /// Reading the clock, which each turn of the generator does.
     pub clock_read_ns: f64,
+    /// Whether the kernel counts network interrupts apart from the threads they interrupt (`CONFIG_IRQ_TIME_ACCOUNTING`); if
+    /// so, the relay's figure has those of its core added. Unknown where its configuration is not to be read.
+    pub interrupts_counted_apart: Option<bool>,
     /// Other work on the machine as the run began.
     pub load_average: String,
     pub program: String,
@@ -47,6 +51,7 @@ pub fn read() -> Facts {
         clock_read_ns: median_ns(|| {
             std::hint::black_box(Instant::now());
         }),
+        interrupts_counted_apart: interrupts_counted_apart(),
         load_average: text("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
         program: format!("crosspoint-bench {}", env!("CARGO_PKG_VERSION")),
     }
@@ -64,6 +69,20 @@ fn mitigations() -> Vec<String> {
         .collect();
     found.sort();
     found
+}
+
+/// From the configuration of the running kernel.
+pub fn interrupts_counted_apart() -> Option<bool> {
+    static ANSWER: OnceLock<Option<bool>> = OnceLock::new();
+    *ANSWER.get_or_init(read_interrupts_counted_apart)
+}
+
+fn read_interrupts_counted_apart() -> Option<bool> {
+    let release = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let of_distribution = read_to_string(format!("/boot/config-{}", release.trim()));
+    let unpacked = || std::process::Command::new("zcat").arg("/proc/config.gz").output();
+    let text = of_distribution.ok().or_else(|| String::from_utf8(unpacked().ok()?.stdout).ok())?;
+    (!text.is_empty()).then(|| text.lines().any(|line| line == "CONFIG_IRQ_TIME_ACCOUNTING=y"))
 }
 
 fn memory_bytes() -> u64 {

@@ -59,6 +59,9 @@ impl Rig {
     /// Sets up the calls.
     pub fn new(mut target: Target, plan: Plan, settings: Settings, progress: &Progress) -> anyhow::Result<Rig> {
         let socket = LoadSocket::open()?;
+        // What a first call makes once and for all is not a call's cost.
+        target.hold_calls(&Plan { calls: 1, ..plan.clone() }, socket.port(), || Ok(()))?;
+        target.release_calls()?;
         let before = Footprint::of(&target);
         let bar = progress.bar(plan.calls as u64, &format!("{}: calls", target.name));
         let legs = target.hold_calls(&plan, socket.port(), || {
@@ -69,6 +72,12 @@ impl Rig {
         let memory_of_calls = before.until(&Footprint::of(&target), plan.calls);
         let packets = Packets::new(&plan, &legs, settings.prepare_bytes_max);
         Ok(Rig { target, plan, settings, socket, packets, memory_of_calls })
+    }
+
+    /// Ends the calls and gives the target back.
+    pub fn into_target(mut self) -> anyhow::Result<Target> {
+        self.target.release_calls()?;
+        Ok(self.target)
     }
 
     /// Loads the relay without looking at the result.

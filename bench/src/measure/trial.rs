@@ -2,6 +2,7 @@
 //!
 //! Input: an [`Outcome`] and two readings of the relay. Output: a [`Trial`], which is what reports are made of. Owns nothing.
 
+use crate::host::facts;
 use crate::host::process::{self, CoreTicks};
 use crate::load::generator::Outcome;
 use crate::target::Target;
@@ -10,6 +11,9 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
+
+/// `/proc/stat` counts hundredths of a second, whatever the kernel's tick is (USER_HZ).
+const TICK_NS: u64 = 10_000_000;
 
 /// Points of the latency distribution that are kept for plots.
 const PLOTTED_POINTS: usize = 120;
@@ -35,6 +39,8 @@ pub struct Trial {
     pub deferred_ns_per_packet: Option<f64>,
     /// Share of the relay's core that was in use, by anybody.
     pub core_busy: Option<f64>,
+    /// Share of it that others used: their work makes the relay's caches cold and its figure higher.
+    pub core_used_by_others: Option<f64>,
     /// Share of it in network interrupts (included in the figure above), and taken away by the hypervisor.
     pub core_softirq: Option<f64>,
     pub core_steal: Option<f64>,
@@ -118,9 +124,13 @@ impl Reading {
 
     /// Processor time of the relay until `after`, and that of the kernel's deferred work.
     pub fn used_until(&self, after: &Reading) -> Used {
+        // Where the kernel counts interrupts apart, those of sending are not in the threads' time.
+        let is_apart = facts::interrupts_counted_apart().unwrap_or(false);
+        let softirq = after.ticks.softirq.saturating_sub(self.ticks.softirq);
+        let apart_ns = if is_apart { softirq * TICK_NS } else { 0 };
         Used {
             relay_ns: process::cpu_between_ns(&self.threads, &after.threads),
-            deferred_ns: after.deferred_ns.saturating_sub(self.deferred_ns),
+            deferred_ns: after.deferred_ns.saturating_sub(self.deferred_ns) + apart_ns,
             elapsed_ns: (after.at - self.at).as_nanos() as u64,
             is_visible: !after.threads.is_empty(),
         }
@@ -176,6 +186,8 @@ impl Trial {
             cpu_ns_per_packet: per_packet(used.relay_ns + used.deferred_ns),
             deferred_ns_per_packet: per_packet(used.deferred_ns),
             core_busy: ticks(|ticks| ticks.all - ticks.idle),
+            core_used_by_others: ticks(|ticks| ticks.all - ticks.idle)
+                .map(|busy| (busy - used.relay_ns as f64 / used.elapsed_ns as f64).max(0.0)),
             core_softirq: ticks(|ticks| ticks.softirq),
             core_steal: ticks(|ticks| ticks.steal),
             packets_per_batch: ratio(|m| m.packets_sent, |m| m.batches),

@@ -4,6 +4,7 @@ use crate::host::facts::Facts;
 use crate::measure::search::Found;
 use crate::measure::trial::Trial;
 use crate::report::document::{Document, Ratio, Subject, median};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 pub fn of(document: &Document) -> String {
@@ -16,6 +17,7 @@ pub fn of(document: &Document) -> String {
     for subject in &document.subjects {
         text += &of_subject(subject);
     }
+    text += &measures(document);
     document.ratios.iter().for_each(|one| text += &ratio(one));
     text += &invalid(document);
     text
@@ -25,7 +27,7 @@ fn header(facts: &Facts) -> String {
     let mitigations = if facts.mitigations.is_empty() { "none visible".into() } else { facts.mitigations.join("; ") };
     format!(
         "machine   {}, {} cores{}, {} GiB; load average {}\nkernel    {}; null system call {:.0} ns, clock read {:.0} ns\n\
-         guards    {mitigations}\n",
+         guards    {mitigations}\nirq time  {}\n",
         facts.cpu,
         facts.cores,
         if facts.hypervisor { ", virtual" } else { "" },
@@ -34,6 +36,11 @@ fn header(facts: &Facts) -> String {
         facts.kernel,
         facts.null_system_call_ns,
         facts.clock_read_ns,
+        match facts.interrupts_counted_apart {
+            Some(true) => "counted apart by this kernel; the relay's figure has that of its core added",
+            Some(false) => "in the time of the threads that are interrupted",
+            None => "not known whether counted apart; the relay's figure may lack it",
+        },
     )
 }
 
@@ -121,10 +128,27 @@ fn of_subject(subject: &Subject) -> String {
             trial.latency_us.p99
         );
     }
-    for (name, measure) in &subject.measures {
-        let _ = writeln!(text, "{:<16}{name:<44}{:>12} {}", subject.name, number(Some(measure.value), 1), measure.unit);
-    }
     text
+}
+
+/// A line a measure, a column a subject.
+fn measures(document: &Document) -> String {
+    let with: Vec<&Subject> = document.subjects.iter().filter(|subject| !subject.measures.is_empty()).collect();
+    let units: BTreeMap<&String, &String> =
+        with.iter().flat_map(|subject| &subject.measures).map(|(name, measure)| (name, &measure.unit)).collect();
+    if units.is_empty() {
+        return String::new();
+    }
+    let names: String = with.iter().map(|subject| format!("{:>14}", subject.name)).collect();
+    let mut text = format!("{:<46}{names}\n", "");
+    for (name, unit) in units {
+        let values: String = with
+            .iter()
+            .map(|subject| format!("{:>14}", number(subject.measures.get(name).map(|measure| measure.value), 1)))
+            .collect();
+        let _ = writeln!(text, "{name:<46}{values}  {unit}");
+    }
+    text + "\n"
 }
 
 fn search(found: &Found) -> String {
@@ -140,14 +164,37 @@ fn search(found: &Found) -> String {
     )
 }
 
+/// More are summed up.
+const PAIRS_PRINTED_MAX: usize = 9;
+
 fn ratio(ratio: &Ratio) -> String {
-    let pairs: Vec<String> = ratio.pairs.iter().map(|pair| format!("{pair:.2}")).collect();
-    format!("{} / {}  {}: {:.2} (median of {})\n", ratio.of, ratio.to, ratio.figure, ratio.median, pairs.join(" "))
+    let (least, most) =
+        ratio.pairs.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), pair| (least.min(*pair), most.max(*pair)));
+    let of_pairs = if ratio.pairs.len() <= PAIRS_PRINTED_MAX {
+        ratio.pairs.iter().map(|pair| format!("{pair:.2}")).collect::<Vec<_>>().join(" ")
+    } else {
+        format!("{} pairs, {least:.2} to {most:.2}", ratio.pairs.len())
+    };
+    let name = format!("{} / {}", ratio.of, ratio.to);
+    format!("{name:<30}{:<46}{:>6.2} times (median of {of_pairs})\n", ratio.figure, ratio.median)
 }
+
+/// Others' share of the relay's core from which a reader should know of it.
+const OTHERS_SHARE_NOTED: f64 = 0.1;
 
 fn invalid(document: &Document) -> String {
     let mut text = String::new();
     for subject in &document.subjects {
+        let others: Vec<f64> = subject.trials.iter().filter_map(|trial| trial.core_used_by_others).collect();
+        let share = median(others);
+        if share > OTHERS_SHARE_NOTED {
+            let _ = writeln!(
+                text,
+                "note: others used {:.0} % of the core of {}; its nanoseconds are higher for it, compare ratios only",
+                share * 100.0,
+                subject.name
+            );
+        }
         for trial in subject.trials.iter().chain(&subject.curve) {
             for reason in &trial.invalid {
                 let _ = writeln!(text, "INVALID {}: {reason}", subject.name);
