@@ -19,10 +19,13 @@ use crate::leg::{Leg, LegHandle};
 use crate::lobby::LobbyPage;
 use crate::queues::{DigitText, LobbyOrder, WorkerOrder};
 use crate::random;
-use crosspoint_contract::limits::{CONTROL_TO_WORKER_MAX, LEGS_PER_SNAPSHOT_MAX};
+use crosspoint_contract::limits::{
+    CONTROL_TO_WORKER_MAX, LEGS_PER_SNAPSHOT_MAX, NOTE_BYTES_MAX, NOTES_PER_SNAPSHOT_BYTES,
+};
 use crosspoint_contract::{
-    Answer, BridgeId, BridgeSnapshot, CallKey, Command, CommandId, Done, Fingerprint, LegId, LegReport, LegState,
-    Order, PortsHello, Refused, RemoteDescription, Snapshot, TransportRequest, WorkerCounters, WorkerHello, WorkerId,
+    Answer, BridgeId, BridgeSnapshot, CallKey, CallNote, Command, CommandId, Done, Fingerprint, LegId, LegReport,
+    LegState, Order, PortsHello, Refused, RemoteDescription, Snapshot, TransportRequest, WorkerCounters, WorkerHello,
+    WorkerId,
 };
 use record::{LegRecord, credentials, description, local_description, seed, sha256_digest, takes_telephone_events};
 use rtrb::Producer;
@@ -41,8 +44,8 @@ pub struct Registry {
     seats: Vec<Seat>,
     legs: BTreeMap<LegId, LegRecord>,
     bridges: BTreeMap<BridgeId, [LegId; 2]>,
-    /// Worker of each call that has legs, and how many.
-    calls: HashMap<CallKey, (usize, usize)>,
+    /// Each call that has legs.
+    calls: HashMap<CallKey, CallRecord>,
     lobby: Producer<LobbyOrder>,
     lobby_waker: Waker,
     lobby_page: Arc<LobbyPage>,
@@ -53,6 +56,14 @@ pub struct Registry {
     drained_said: bool,
     started: Instant,
     attachment: Attachment,
+}
+
+struct CallRecord {
+    /// Of all its legs.
+    worker: usize,
+    legs: usize,
+    /// Control's own words about it.
+    note: Option<Box<[u8]>>,
 }
 
 type Result<T> = std::result::Result<T, Refused>;
@@ -118,15 +129,43 @@ impl Registry {
         let mut legs = self.legs.values().filter(|leg| !leg.closing).map(LegRecord::snapshot).peekable();
         while legs.peek().is_some() {
             let legs = legs.by_ref().take(LEGS_PER_SNAPSHOT_MAX).collect();
-            parts.push(Snapshot { legs, bridges: Vec::new() });
+            parts.push(Snapshot { legs, ..Snapshot::default() });
         }
         let bridge = |(&bridge, legs): (_, &[LegId; 2])| BridgeSnapshot { bridge, legs: legs.to_vec() };
         let mut bridges = self.bridges.iter().map(bridge).peekable();
         while bridges.peek().is_some() {
             let bridges = bridges.by_ref().take(LEGS_PER_SNAPSHOT_MAX).collect();
-            parts.push(Snapshot { legs: Vec::new(), bridges });
+            parts.push(Snapshot { bridges, ..Snapshot::default() });
+        }
+        parts.extend(self.notes());
+        parts
+    }
+
+    /// What control said of the calls, in parts of bounded size.
+    fn notes(&self) -> Vec<Snapshot> {
+        let (mut parts, mut bytes) = (Vec::<Snapshot>::new(), NOTES_PER_SNAPSHOT_BYTES);
+        for (&call, record) in &self.calls {
+            let Some(note) = &record.note else { continue };
+            if bytes >= NOTES_PER_SNAPSHOT_BYTES {
+                parts.push(Snapshot::default());
+                bytes = 0;
+            }
+            bytes += note.len();
+            if let Some(part) = parts.last_mut() {
+                part.notes.push(CallNote { call, note: note.to_vec() });
+            }
         }
         parts
+    }
+
+    fn note_call(&mut self, call: CallKey, note: Vec<u8>) -> Result<Done> {
+        if note.len() > NOTE_BYTES_MAX {
+            return Err(Refused::NoteTooLong);
+        }
+        if let Some(record) = self.calls.get_mut(&call) {
+            record.note = Some(note.into());
+        }
+        Ok(Done::Ok)
     }
 
     /// Carries out a command, or refuses it. Nothing when a worker has to answer first.
@@ -157,6 +196,7 @@ impl Registry {
                 Err(Refused::UnknownLeg(_)) => return Some(answer(id, Ok(Done::Report(LegReport::default())))),
                 result => result,
             },
+            Command::Note { call, note } => return Some(answer(id, self.note_call(call, note))),
             Command::ReadCounters => return Some(answer(id, Ok(self.read_counters()))),
             Command::Drain => {
                 (self.draining, self.drained_said) = (true, false);
@@ -213,15 +253,15 @@ impl Registry {
             self.tell(worker, &[], order, asked, reply)?
         };
         self.seats[worker].free.pop();
-        self.calls.entry(record.call).or_insert((worker, 0)).1 += 1;
+        self.calls.entry(record.call).or_insert(CallRecord { worker, legs: 0, note: None }).legs += 1;
         self.legs.insert(leg, record);
         Ok(done)
     }
 
     /// The worker of the call's other legs, or the one with the fewest legs among those that are there.
     fn place(&self, call: CallKey) -> Result<usize> {
-        if let Some(&(worker, _)) = self.calls.get(&call) {
-            return Ok(worker);
+        if let Some(record) = self.calls.get(&call) {
+            return Ok(record.worker);
         }
         let up = (0..self.seats.len()).filter(|&worker| !self.seats[worker].is_down);
         up.max_by_key(|&worker| (self.seats[worker].free.len(), usize::MAX - worker))
@@ -406,9 +446,9 @@ impl Registry {
     fn forget(&mut self, leg: LegId) {
         let Some(record) = self.legs.remove(&leg) else { return };
         self.seats[record.worker].free.push(record.handle.slot);
-        if let Some((_, legs)) = self.calls.get_mut(&record.call) {
-            *legs -= 1;
-            if *legs == 0 {
+        if let Some(call) = self.calls.get_mut(&record.call) {
+            call.legs -= 1;
+            if call.legs == 0 {
                 self.calls.remove(&record.call);
             }
         }

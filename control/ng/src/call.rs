@@ -20,6 +20,7 @@ use crosspoint_contract::limits::SINKS_PER_LEG_MAX;
 use crosspoint_contract::{
     CallKey, Command, FlowFilter, IceCredentials, LegId, Relaying, RtpRequest, TransportRequest,
 };
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// Legs that a call may open in its life; each re-offer that needs another port takes one.
@@ -27,7 +28,7 @@ const LEG_BITS: u32 = 12;
 /// Legs of this core have this bit, legs of the rest of control do not.
 const OURS: u64 = crate::LEG;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Call {
     pub key: CallKey,
     pub id: String,

@@ -10,6 +10,7 @@
 //! Input: [`Input`]. Output: [`Effect`]s in order. Owns the calls, the ports, the orders under way and the answers that wait.
 //! Deliberately not here: sockets, clocks, randomness (a seed comes in once) and what each command does ([`crate::commands`]).
 
+mod adopt;
 mod answers;
 mod dataplane;
 mod due;
@@ -36,7 +37,8 @@ use crate::settings::Settings;
 use crate::statistics::Statistics;
 use crate::timers::{Timer, Timers};
 use crosspoint_contract::{CallKey, LegId};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(crate) use answers::{Await, Figured, Later, Wait};
@@ -60,8 +62,8 @@ pub struct NgCore {
     /// What the attached dataplane said of itself.
     pub(crate) dataplane: Option<dataplane::Attached>,
     pub(crate) load: Load,
-    /// Legs of ours in the dataplane that belong to no call.
-    orphans: HashSet<LegId>,
+    /// Legs of ours in the dataplane that belong to no call, and their ports.
+    orphans: HashMap<LegId, SocketAddr>,
     foundation: String,
     instance: String,
     shutting_down: bool,
@@ -110,7 +112,7 @@ impl NgCore {
             statistics: Statistics::new(now),
             dataplane: None,
             load: Load::default(),
-            orphans: HashSet::new(),
+            orphans: HashMap::new(),
             foundation,
             instance,
             shutting_down: false,
@@ -205,7 +207,11 @@ impl NgCore {
             turn.note(Level::Warn, "option_unknown", call, warning.as_str());
         }
         let orders_before = self.orders.last_given();
-        match self.run(&question.peer, &request, turn) {
+        let outcome = self.run(&question.peer, &request, turn);
+        // An offer or answer is noted with its reply.
+        let is_done = matches!(outcome, Ok(Outcome::Reply(_) | Outcome::Later(_)));
+        let noted = call.filter(|_| is_done && request.command.changes_calls()).map(str::to_owned);
+        match outcome {
             Ok(Outcome::Reply(reply)) => self.reply_when_done(question, Words::Reply(reply), orders_before, turn),
             Ok(Outcome::Setup(setup)) => self.reply_when_done(question, Words::Setup(setup), orders_before, turn),
             Ok(Outcome::Later(later)) => self.wait(question, *later, turn),
@@ -215,6 +221,9 @@ impl NgCore {
                 self.count_refusal(error);
                 self.reply(question, &Reply::refusal(error, &request.options), turn);
             }
+        }
+        if let Some(key) = noted.and_then(|id| self.call_by_id(&id)) {
+            self.note_call(key, turn);
         }
     }
 

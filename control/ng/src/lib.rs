@@ -33,6 +33,7 @@ pub mod keys;
 pub mod limits;
 pub mod message;
 mod negotiate;
+mod note;
 pub mod options;
 mod orders;
 pub mod party;

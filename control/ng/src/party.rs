@@ -14,12 +14,13 @@ use crate::options::Learning;
 use crate::sdes::{KeyPair, OurLine};
 use crate::sdp::{Codec, Continuity, CryptoLine, Fingerprint, MediaKind, Protocol, Setup};
 use crosspoint_contract::{Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, StreamReport};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 /// Index into the parties of a call. A party keeps it for the life of the call.
 pub type PartyId = usize;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Party {
     /// Empty until an answer names it.
     pub tag: String,
@@ -45,13 +46,13 @@ pub struct Party {
 }
 
 /// A party deleted by the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deletion {
     At(u64),
     Done,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     pub party: PartyId,
     /// By offer and answer; else by `subscribe request`.
@@ -61,7 +62,7 @@ pub struct Source {
 }
 
 /// One m-line.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Media {
     pub kind: MediaKind,
     /// Between us and the party.
@@ -85,7 +86,7 @@ pub struct Media {
 }
 
 /// What the party's newest description says of an m-line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heard {
     /// After `received-from` and its like.
     pub rtp: SocketAddr,
@@ -104,7 +105,7 @@ pub struct Heard {
 }
 
 /// RFC 5761 §5.1.1, both ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mux {
     /// We have offered it to the party.
     pub offered: bool,
@@ -116,7 +117,7 @@ pub struct Mux {
     pub agreed: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MuxVerdict {
     /// It offered none, or is refused.
     #[default]
@@ -127,7 +128,7 @@ pub enum MuxVerdict {
 }
 
 /// How SRTP gets its keys.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Keying {
     /// Lines of our newest offer.
     pub offered: Vec<OurLine>,
@@ -146,7 +147,7 @@ pub struct Keying {
 }
 
 /// What requests said about the packets of the party.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Treatment {
     pub learning: Learning,
     pub asymmetric: bool,
@@ -158,7 +159,7 @@ pub struct Treatment {
 }
 
 /// Ports of ours, and the leg behind them.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Local {
     pub leg: LegId,
     pub address: IpAddr,
@@ -180,7 +181,9 @@ pub struct Local {
     pub silent: bool,
     pub connected_to: Option<SocketAddr>,
     pub opened_us: u64,
+    #[serde(skip)]
     pub report: LegReport,
+    #[serde(skip)]
     pub streams: Vec<StreamReport>,
     /// When the report was read.
     pub read_us: u64,

@@ -37,6 +37,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether a call may be another after it.
+    pub fn changes_calls(self) -> bool {
+        !matches!(self, Command::Ping | Command::Query | Command::List | Command::Statistics)
+    }
+
     /// All commands with their names, in the order of [`Command`].
     pub const ALL: [(Command, &'static str); 24] = [
         (Command::Ping, "ping"),

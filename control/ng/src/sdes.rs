@@ -16,9 +16,10 @@ use crate::keys::Draw;
 use crate::options::Sdes;
 use crate::sdp::CryptoLine;
 use crosspoint_contract::{SdesKey, SrtpSuite};
+use serde::{Deserialize, Serialize};
 
 /// A suite that the dataplane does, in the order in which rtpengine prefers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Suite {
     AeadAes256Gcm,
     AeadAes128Gcm,
@@ -78,7 +79,7 @@ pub fn suite_name(suite: SrtpSuite) -> &'static str {
 }
 
 /// A line that we have written to a party.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OurLine {
     pub tag: u32,
     pub suite: Suite,
@@ -86,7 +87,7 @@ pub struct OurLine {
 }
 
 /// Both keys of a leg, and the tag under which its parties agreed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPair {
     pub tag: u32,
     pub suite: Suite,

@@ -93,7 +93,8 @@ fn leg_of(event: &Event) -> Option<LegId> {
 
 /// The relay's part, and that of client calls. Without a relay its legs are nobody's, and the core closes what is nobody's.
 fn split(snapshot: Snapshot) -> (Snapshot, Snapshot) {
-    let Snapshot { legs, bridges } = snapshot;
+    let Snapshot { legs, bridges, notes } = snapshot;
     let (relays, clients) = legs.into_iter().partition(|leg| is_relay(leg.leg));
-    (Snapshot { legs: relays, bridges: Vec::new() }, Snapshot { legs: clients, bridges })
+    // Nobody but the relay leaves notes.
+    (Snapshot { legs: relays, bridges: Vec::new(), notes }, Snapshot { legs: clients, bridges, notes: Vec::new() })
 }

@@ -50,6 +50,9 @@ pub enum Command {
     ReadLeg { leg: LegId },
     /// Figures of each stream that the leg receives. Answer: [`Done::Streams`].
     ReadStreams { leg: LegId },
+    /// Keeps control's own words about a call for whoever attaches next, as long as the call has legs; replaces the earlier
+    /// ones. Of a call without legs nothing is kept. Answer: [`Done::Ok`].
+    Note { call: CallKey, note: Vec<u8> },
     /// Ends a leg; unknown legs count as closed. Answer: [`Done::Report`] with the last figures.
     CloseLeg { leg: LegId },
     /// Answer: [`Done::Counters`].
@@ -103,6 +106,8 @@ pub enum Refused {
     UnsuitedLeg(LegId),
     #[error("a key of leg {0} is not as long as its suite wants it, or a digest not as its hash function")]
     BadKeys(LegId),
+    #[error("a note about a call has more than {max} bytes", max = crate::limits::NOTE_BYTES_MAX)]
+    NoteTooLong,
     #[error("more than {max} sinks of one leg", max = crate::limits::SINKS_PER_LEG_MAX)]
     TooManySinks,
 }

@@ -245,11 +245,20 @@ pub struct BridgeSnapshot {
     pub legs: Vec<LegId>,
 }
 
+/// What control said of a call, in its own words ([`crate::Command::Note`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallNote {
+    pub call: CallKey,
+    pub note: Vec<u8>,
+}
+
 /// Everything alive in the dataplane at the moment of attachment, or, on its way, a part of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub legs: Vec<LegSnapshot>,
     pub bridges: Vec<BridgeSnapshot>,
+    /// Of the calls that such words were said of.
+    pub notes: Vec<CallNote>,
 }
 
 impl Snapshot {
@@ -257,6 +266,7 @@ impl Snapshot {
     pub fn append(&mut self, mut part: Snapshot) {
         self.legs.append(&mut part.legs);
         self.bridges.append(&mut part.bridges);
+        self.notes.append(&mut part.notes);
     }
 }
 

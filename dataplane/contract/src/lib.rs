@@ -35,8 +35,8 @@ pub use event::{Answer, Event, LegFailure};
 pub use frame::{FrameError, FrameReader, ToControl, ToDataplane};
 pub use ids::{BridgeId, CallKey, CommandId, Generation, LegId, WorkerId};
 pub use leg::{
-    BridgeSnapshot, Codec, ControlHello, DataplaneHello, Direction, Directions, DtlsRole, Fingerprint, Format,
-    IceCredentials, LegReport, LegSnapshot, LegState, LocalDescription, Medium, PerMedium, RemoteDescription,
+    BridgeSnapshot, CallNote, Codec, ControlHello, DataplaneHello, Direction, Directions, DtlsRole, Fingerprint,
+    Format, IceCredentials, LegReport, LegSnapshot, LegState, LocalDescription, Medium, PerMedium, RemoteDescription,
     RtpLegSnapshot, Snapshot, SrtpSuite, TransportRequest, WorkerHello,
 };
 pub use rtp::{
@@ -45,4 +45,4 @@ pub use rtp::{
 };
 
 /// Version of everything in this crate. Peers of different versions refuse each other in `Hello`.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;

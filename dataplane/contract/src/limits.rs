@@ -6,6 +6,13 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Legs, and bridges, in one part of a snapshot: about half a megabyte.
 pub const LEGS_PER_SNAPSHOT_MAX: usize = 1000;
 
+/// Control's own words about one call: what a relay knows of two parties with the longest SDP there may be (64 KiB each), and
+/// as much again.
+pub const NOTE_BYTES_MAX: usize = 256 << 10;
+
+/// Notes in one part of a snapshot end behind the one that passes this.
+pub const NOTES_PER_SNAPSHOT_BYTES: usize = 1 << 20;
+
 /// What a leg takes in a snapshot with all its formats and every string as long as SDP can make it: ICE's are bounded
 /// at 256 characters (RFC 8839 §5.4), `a=mid` by the line.
 const LEG_SNAPSHOT_BYTES_MAX: usize = 8 << 10;
@@ -77,5 +84,6 @@ const _: () = assert!(PACKET_BYTES_MAX + TAILROOM_BYTES <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(64));
 const _: () = assert!(COMMANDS_OUTSTANDING_MAX <= CONTROL_TO_WORKER_MAX);
 const _: () = assert!(LEGS_PER_SNAPSHOT_MAX * LEG_SNAPSHOT_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(NOTES_PER_SNAPSHOT_BYTES + NOTE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(BATCH_PACKETS_MAX.is_power_of_two());
 const _: () = assert!(LEGS_PER_WORKER_MAX * STREAMS_PER_LEG_MAX <= 1 << 24);

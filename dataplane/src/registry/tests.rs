@@ -118,6 +118,30 @@ fn calls_are_spread_over_workers_and_the_legs_of_a_call_stay_together() {
 }
 
 #[test]
+fn notes_about_calls_are_kept_as_long_as_these_have_legs_and_come_in_frames_that_are_accepted() {
+    let mut desk = Desk::new(1, 80, 64);
+    let note = |call, note: &[u8]| Command::Note { call: CallKey(call), note: note.to_vec() };
+    assert_eq!(desk.tell(note(7, b"of nobody")), Done::Ok);
+    (1..=60).for_each(|leg| assert!(desk.open(leg, leg).is_ok()));
+    assert_eq!(desk.snapshot().notes, []);
+    let longest = vec![9; NOTE_BYTES_MAX];
+    (1..=60).for_each(|call| assert_eq!(desk.tell(note(call, &longest)), Done::Ok));
+    let too_long = desk.ask(note(7, &[9; NOTE_BYTES_MAX + 1]));
+    assert_eq!(too_long, Err(Refused::NoteTooLong));
+    assert_eq!(desk.tell(note(7, b"other words")), Done::Ok);
+    assert_eq!(desk.snapshot().notes.len(), 60);
+    for part in desk.registry.snapshot() {
+        let mut bytes = Vec::new();
+        frame::encode(&ToControl::Snapshot(part), &mut bytes);
+        assert!(bytes.len() < FRAME_BYTES_MAX, "{}", bytes.len());
+    }
+    (1..=60).filter(|leg| *leg != 7).for_each(|leg| {
+        desk.ask(Command::CloseLeg { leg: LegId(leg) }).expect("closes");
+    });
+    assert_eq!(desk.snapshot().notes, [CallNote { call: CallKey(7), note: b"other words".to_vec() }]);
+}
+
+#[test]
 fn command_given_twice_has_one_effect_and_the_same_answer() {
     let mut desk = Desk::new(1, 8, 64);
     let local = desk.open(1, 1).expect("room");

@@ -1,12 +1,12 @@
 //! The link to the dataplane: it comes, answers, tells, goes.
 //!
-//! Input: attachment, loss, answers and events. Output: the calls said anew, answers that waited, calls that end. Owns the legs that an
-//! earlier control plane left behind: they go on until they fall silent or for an hour.
+//! Input: attachment, loss, answers and events. Output: the calls said anew, answers that waited, calls that end. What an earlier
+//! control plane left behind is [`super::adopt`]'s.
 
 use super::NgCore;
 use crate::call::{Kit, call_of};
 use crate::effect::{Level, Turn};
-use crate::limits::{ORPHANS_KEPT_MS, REPAIR_MS};
+use crate::limits::REPAIR_MS;
 use crate::options::FingerprintHash;
 use crate::orders::Purpose;
 use crate::sdp::Fingerprint;
@@ -44,29 +44,9 @@ impl NgCore {
         let certificate_der = hello.certificate_der;
         self.dataplane = Some(Attached { fingerprint, certificate_der });
         self.orders.attach();
-        self.adopt(&snapshot, turn);
-        let (mut kit, calls) = self.kit();
-        for call in calls.values_mut() {
-            call.repeat(&mut kit, turn);
-        }
-    }
-
-    /// Legs of ours that no call has: their ports are not free.
-    fn adopt(&mut self, snapshot: &Snapshot, turn: &mut Turn) {
-        self.orphans.clear();
-        for found in &snapshot.legs {
-            let (Some(key), Some(rtp)) = (call_of(found.leg), &found.rtp) else { continue };
-            let known = self.calls.get(&key).is_some_and(|call| call.legs().any(|local| local.leg == found.leg));
-            if !known {
-                self.orphans.insert(found.leg);
-                self.ports.reserve(rtp.request.rtp.ip(), rtp.request.rtp.port());
-            }
-        }
-        if !self.orphans.is_empty() {
-            self.timers.set(Timer::Orphans, turn.now.monotonic_ms + ORPHANS_KEPT_MS);
-            let text = format!("{} legs of an earlier control plane go on until they fall silent", self.orphans.len());
-            turn.note(Level::Info, "legs_found", None, text);
-        }
+        let known: Vec<CallKey> = self.calls.keys().copied().collect();
+        self.adopt(snapshot, turn);
+        known.into_iter().for_each(|key| self.repair(key, turn));
     }
 
     pub(super) fn detach(&mut self, turn: &mut Turn) {
@@ -175,15 +155,18 @@ impl NgCore {
 
     /// A call ends when none of its legs hears anything; on hold it may be silent for longer.
     fn leg_silent(&mut self, leg: LegId, turn: &mut Turn) {
-        if self.orphans.remove(&leg) {
-            return self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
+        if self.orphans.contains_key(&leg) {
+            return self.close_orphan(leg, turn);
         }
         let Some(local) = self.local_of(leg) else { return };
         local.silent = true;
-        let Some((key, call)) = call_of(leg).and_then(|key| Some((key, self.calls.get(&key)?))) else { return };
-        if !call.is_silent() {
-            return;
+        if let Some(key) = call_of(leg) {
+            self.end_if_silent(key, turn);
         }
+    }
+
+    pub(super) fn end_if_silent(&mut self, key: CallKey, turn: &mut Turn) {
+        let Some(call) = self.calls.get(&key).filter(|call| call.is_silent()) else { return };
         match call.is_on_hold() {
             true => {
                 let more_s = self.settings.silent_timeout_s.saturating_sub(self.settings.timeout_s);
@@ -199,12 +182,6 @@ impl NgCore {
     pub(super) fn end_by_timeout(&mut self, key: CallKey, why: &str, turn: &mut Turn) {
         if let Some(call) = self.remove(key, turn) {
             turn.note(Level::Info, "call_timed_out", Some(&call.id), why);
-        }
-    }
-
-    pub(super) fn close_orphans(&mut self, turn: &mut Turn) {
-        for leg in std::mem::take(&mut self.orphans) {
-            self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
         }
     }
 

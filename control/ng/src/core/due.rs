@@ -26,10 +26,11 @@ impl NgCore {
         }
     }
 
-    fn repair(&mut self, key: CallKey, turn: &mut Turn) {
+    pub(super) fn repair(&mut self, key: CallKey, turn: &mut Turn) {
         let (mut kit, calls) = self.kit();
         if let Some(call) = calls.get_mut(&key) {
             call.repeat(&mut kit, turn);
+            self.note_call(key, turn);
         }
     }
 

@@ -120,7 +120,10 @@ impl NgCore {
         let reply = match words {
             Words::Reply(reply) => reply,
             Words::Setup(setup) => match write_setup(self, &setup) {
-                Ok(reply) => reply,
+                Ok(reply) => {
+                    self.note_call(setup.key, turn);
+                    reply
+                }
                 Err(error) => {
                     if setup.is_new {
                         // An offer that failed leaves no call behind.

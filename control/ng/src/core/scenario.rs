@@ -6,6 +6,7 @@
 //!                   └──Answered─────────┴──Order──▶ FakeDataplane
 //! ```
 
+mod adoption;
 mod answers;
 mod basics;
 mod commands;
@@ -35,6 +36,8 @@ const START_UNIX_US: u64 = 1_795_348_800_000_000;
 pub struct World {
     pub core: NgCore,
     pub now_ms: u64,
+    /// Of the moment when the monotonic clock showed one second.
+    epoch_us: u64,
     pub dataplane: FakeDataplane,
     /// What the dataplane was told since the last look.
     pub orders: Vec<Command>,
@@ -76,6 +79,7 @@ impl World {
         World {
             core: NgCore::new(settings, [5; 32], now),
             now_ms: 1_000,
+            epoch_us: START_UNIX_US,
             dataplane: FakeDataplane::default(),
             orders: Vec::new(),
             notes: Vec::new(),
@@ -86,8 +90,20 @@ impl World {
         }
     }
 
+    /// This process is killed, and the next one finds the dataplane as it is; its clock begins anew.
+    pub fn restarted(self, after_ms: u64) -> World {
+        let mut next = World::detached(|_| {});
+        next.epoch_us = self.epoch_us + (self.now_ms + after_ms - 1_000) * 1_000;
+        next.core = NgCore::new(Settings::on([192, 0, 2, 1].into()), [6; 32], next.now());
+        next.dataplane = self.dataplane;
+        next.cookie = self.cookie;
+        let snapshot = next.dataplane.snapshot();
+        next.input(Input::DataplaneAttached { hello: hello(true), snapshot });
+        next
+    }
+
     fn now(&self) -> Now {
-        Now { monotonic_ms: self.now_ms, unix_us: START_UNIX_US + (self.now_ms - 1_000) * 1_000 }
+        Now { monotonic_ms: self.now_ms, unix_us: self.epoch_us + (self.now_ms - 1_000) * 1_000 }
     }
 
     /// One input, and whatever follows from it.
@@ -107,7 +123,10 @@ impl World {
             Effect::Reply { bytes, .. } => self.replies.push(bytes.to_vec()),
             Effect::CliReply { text, .. } => self.cli.push(text),
             Effect::Order(order) => {
-                self.orders.push(order.command.clone());
+                // Words for the control plane after us change nothing.
+                if !matches!(order.command, Command::Note { .. }) {
+                    self.orders.push(order.command.clone());
+                }
                 self.dataplane.take(order);
             }
             Effect::Note(note) => self.notes.push(note),

@@ -3,6 +3,7 @@
 //! Input: [`super::words`] sets them from words. Output: [`super::Options`], read by the core and by `sdp`. Words that a
 //! value does not know never get this far; they become warnings.
 
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// `transport-protocol`: what the rewritten media lines shall speak.
@@ -190,7 +191,7 @@ pub struct Codecs {
 }
 
 /// `endpoint-learning`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Learning {
     Off,
     Immediate,

@@ -7,17 +7,18 @@
 
 use super::{SdpError, SessionDescription, SessionPlan, write};
 use crate::options::Replace;
+use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a receiver was told. `default()`: nothing yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Continuity {
     username: Option<String>,
     name: Option<String>,
     version: Option<Told>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
     version: u64,
     /// Of all the text but the version.

@@ -3,6 +3,7 @@
 use super::session::attribute;
 use super::{Connection, IceDescription, Line};
 use crosspoint_contract::{Direction, HashFunction};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// One m-line and the lines after it. What RFC 8866 and its kin let the session say for all m-lines (`c=`, direction, setup,
@@ -44,7 +45,7 @@ pub struct MediaDescription {
     pub lines: Vec<Line>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaKind {
     Audio,
     Video,
@@ -55,7 +56,7 @@ pub enum MediaKind {
 }
 
 /// What stands in the third place of an m-line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     RtpAvp,
     RtpAvpf,
@@ -68,7 +69,7 @@ pub enum Protocol {
 }
 
 /// A payload type and what the description says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Codec {
     pub payload_type: u8,
     /// As printed; empty if neither the description nor RFC 3551 names it.
@@ -83,7 +84,7 @@ pub struct Codec {
 }
 
 /// `a=crypto` (RFC 4568 §9.1).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CryptoLine {
     pub tag: u32,
     /// As printed, such as `AES_CM_128_HMAC_SHA1_80`.
@@ -106,7 +107,7 @@ impl std::fmt::Debug for CryptoLine {
 }
 
 /// RFC 4145 §4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setup {
     Active,
     Passive,
@@ -115,7 +116,7 @@ pub enum Setup {
 }
 
 /// RFC 8122 §5.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     pub hash: HashFunction,
     pub digest: Vec<u8>,

@@ -115,6 +115,6 @@ impl FakeDataplane {
         let stands = |(_, legs): &(&BridgeId, &[LegId; 2])| legs.iter().all(|leg| self.legs.contains_key(leg));
         let bridge = |(bridge, legs): (&BridgeId, &[LegId; 2])| BridgeSnapshot { bridge: *bridge, legs: legs.to_vec() };
         let bridges = self.bridges.iter().filter(stands).map(bridge).collect();
-        Snapshot { legs: self.legs.iter().map(leg).collect(), bridges }
+        Snapshot { legs: self.legs.iter().map(leg).collect(), bridges, notes: Vec::new() }
     }
 }

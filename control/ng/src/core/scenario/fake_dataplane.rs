@@ -1,8 +1,8 @@
 //! A dataplane that does as it is told, and remembers.
 
 use crosspoint_contract::{
-    Answer, Command, Done, LegId, LegReport, LocalDescription, Order, Refused, RtpRequest, StreamReport,
-    TransportRequest,
+    Answer, CallKey, CallNote, Command, Done, FlowFilter, LegId, LegReport, LegSnapshot, LegState, LocalDescription,
+    Order, Refused, RtpLegSnapshot, RtpRemote, RtpRequest, Snapshot, StreamReport, TransportRequest,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,6 +11,11 @@ use std::net::SocketAddr;
 pub struct FakeDataplane {
     pub legs: BTreeMap<LegId, RtpRequest>,
     pub sinks: BTreeMap<LegId, Vec<LegId>>,
+    pub remotes: BTreeMap<LegId, RtpRemote>,
+    filters: BTreeMap<LegId, FlowFilter>,
+    pub notes: BTreeMap<CallKey, Vec<u8>>,
+    /// Legs that have said that they hear nothing.
+    pub silent: BTreeSet<LegId>,
     /// What the next reports say.
     pub report: LegReport,
     pub streams: Vec<StreamReport>,
@@ -33,6 +38,33 @@ impl FakeDataplane {
         std::mem::take(&mut self.answers)
     }
 
+    /// What whoever attaches now is told.
+    pub fn snapshot(&self) -> Snapshot {
+        let leg = |(leg, request): (&LegId, &RtpRequest)| LegSnapshot {
+            leg: *leg,
+            call: CallKey(0),
+            state: LegState::Connected,
+            failure: None,
+            silent: self.silent.contains(leg),
+            local: local_description(request),
+            remote: None,
+            rtp: Some(Box::new(RtpLegSnapshot {
+                request: request.clone(),
+                remote: self.remotes.get(leg).cloned(),
+                sinks: self.sinks.get(leg).cloned().unwrap_or_default(),
+                filter: self.filters.get(leg).copied().unwrap_or_default(),
+            })),
+            bridge: None,
+            report: self.report.clone(),
+        };
+        let note = |(call, note): (&CallKey, &Vec<u8>)| CallNote { call: *call, note: note.clone() };
+        Snapshot {
+            legs: self.legs.iter().map(leg).collect(),
+            notes: self.notes.iter().map(note).collect(),
+            ..Snapshot::default()
+        }
+    }
+
     fn carry_out(&mut self, command: Command) -> Result<Done, Refused> {
         match command {
             Command::OpenLeg { leg, transport: TransportRequest::Rtp(request), .. } => {
@@ -42,6 +74,18 @@ impl FakeDataplane {
                 let local = local_description(&request);
                 self.legs.insert(leg, request);
                 Ok(Done::Opened(local))
+            }
+            Command::SetRtpRemote { leg, remote } => {
+                self.remotes.insert(leg, remote);
+                Ok(Done::Ok)
+            }
+            Command::Filter { leg, filter } => {
+                self.filters.insert(leg, filter);
+                Ok(Done::Ok)
+            }
+            Command::Note { call, note } => {
+                self.notes.insert(call, note);
+                Ok(Done::Ok)
             }
             Command::Forward { source, sinks } => {
                 self.sinks.insert(source, sinks);
