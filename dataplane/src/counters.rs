@@ -43,25 +43,35 @@ pub struct Counters {
     pub stun_checks_answered: Cell,
     pub legs: Cell,
     pub events_dropped: Cell,
-    dropped: [Cell; DropReason::COUNT],
+    dropped: PerReason,
     /// Orders with somebody who waits for the answer: the one cell that the link thread writes. While there are none,
     /// answers need not wake it.
     pub answers_awaited: Cell,
+}
+
+/// Packets that left the path without being sent.
+#[derive(Debug)]
+struct PerReason([Cell; DropReason::COUNT]);
+
+impl Default for PerReason {
+    fn default() -> Self {
+        PerReason(std::array::from_fn(|_| Cell::default()))
+    }
 }
 
 impl Counters {
     /// One packet left the path.
     #[inline]
     pub fn drop_packet(&self, reason: DropReason) {
-        self.dropped[reason as usize].add(1);
+        self.dropped.0[reason as usize].add(1);
     }
 
     pub fn drop_packets(&self, reason: DropReason, packets: u64) {
-        self.dropped[reason as usize].add(packets);
+        self.dropped.0[reason as usize].add(packets);
     }
 
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped[reason as usize].get()
+        self.dropped.0[reason as usize].get()
     }
 
     /// A copy for control; what only the link thread knows is left at zero. Cells are read one by one, so sums may be
@@ -73,7 +83,7 @@ impl Counters {
             bytes_received: self.bytes_received.get(),
             packets_sent: self.packets_sent.get(),
             bytes_sent: self.bytes_sent.get(),
-            packets_dropped: self.dropped.iter().map(Cell::get).collect(),
+            packets_dropped: self.dropped.0.iter().map(Cell::get).collect(),
             stun_checks_answered: self.stun_checks_answered.get(),
             batches: self.batches.get(),
             enters: self.enters.get(),

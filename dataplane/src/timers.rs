@@ -100,6 +100,9 @@ impl Timers {
     ) {
         leg.knocks_left = KNOCKS_PER_VISIT_MAX;
         leg.facts_left = FACTS_PER_VISIT_MAX;
+        if let Some(keys) = &mut leg.keys {
+            keys.sender.turn();
+        }
         outlets.tell(leg, now);
         if leg.failure.is_some_and(|_| leg.state == LegState::Failed) {
             return;

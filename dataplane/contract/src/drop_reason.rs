@@ -89,6 +89,8 @@ reasons! {
     DigitsBlocked => "digits_blocked",
     /// Came to a port that no leg has, or has any more.
     PortUnknown => "port_unknown",
+    /// A further SSRC towards an SRTP leg, while all that its key keeps count of were heard lately.
+    TooManyStreams => "too_many_streams",
 }
 
 #[cfg(test)]

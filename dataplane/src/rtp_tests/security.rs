@@ -290,3 +290,35 @@ fn impossible_keys_are_refused_and_change_nothing() {
     }
     speaks_both_ways(&mut stand, &mut alice, &mut bob);
 }
+
+#[test]
+fn strangers_who_draw_many_identities_take_no_place_of_a_stream_that_was_heard_lately() {
+    let mut stand = Stand::new();
+    let mut alice = Party::alice().with(|party| party.remote.learning = learning(LearnFrom::Nothing));
+    let mut bob = Party::bob().sdes(SrtpSuite::AesCm128HmacSha1_80, 1, None);
+    stand.call(&alice, &bob);
+    let real = alice.ssrc;
+    alice.sequence_number = 65_534;
+    for first in [1, 100, 200] {
+        for _ in 0..4 {
+            stand.speak(&mut alice);
+            assert_eq!(stand.heard_by(&mut bob).len(), 1);
+        }
+        let sequence_number = alice.sequence_number;
+        for ssrc in first..first + 8 {
+            alice.ssrc = ssrc;
+            stand.speak_from(&mut alice, addr(THIRD));
+        }
+        stand.heard_by(&mut bob);
+        (alice.ssrc, alice.sequence_number) = (real, sequence_number);
+        stand.pass(Nanos::from_secs(1));
+    }
+    assert_eq!(stand.dropped(DropReason::TooManyStreams), 1 + 8 + 8);
+    let said = stand.speak(&mut alice);
+    assert_eq!(stand.heard_by(&mut bob), [said], "its rollover counter goes on");
+
+    stand.pass(Nanos::from_secs(6));
+    alice.ssrc = 9;
+    let said = stand.speak(&mut alice);
+    assert_eq!(stand.heard_by(&mut bob), [said], "what fell silent makes room");
+}

@@ -110,6 +110,7 @@ fn conclude(batch: &mut PacketBatch, i: usize, leg: &mut Leg, counters: &Counter
 fn reason(error: SrtpError) -> DropReason {
     match error {
         SrtpError::Exhausted => DropReason::SrtpExhausted,
+        SrtpError::TooManyStreams => DropReason::TooManyStreams,
         SrtpError::Replayed => DropReason::SrtpReplayed,
         SrtpError::Malformed | SrtpError::Unauthentic => DropReason::SrtpMalformed,
     }

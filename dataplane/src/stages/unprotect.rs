@@ -112,5 +112,6 @@ fn reason(error: SrtpError) -> DropReason {
         SrtpError::Unauthentic => DropReason::SrtpUnauthentic,
         SrtpError::Replayed => DropReason::SrtpReplayed,
         SrtpError::Exhausted => DropReason::SrtpExhausted,
+        SrtpError::TooManyStreams => DropReason::TooManyStreams,
     }
 }

@@ -1,7 +1,8 @@
 //! Packet indices: the rollover counter that RTP does not carry, and the window that catches replays.
 //!
 //! Input: SSRC and sequence number (or SRTCP index). Output: the 48-bit index, and whether it is new. Owns one
-//! [`StreamState`] per SSRC, [`STREAMS_MAX`] at most. RFC 3711 §3.3.1, §3.3.2, appendix A.
+//! [`StreamState`] per SSRC, [`STREAMS_MAX`] at most, and in which turn of its owner each was last used. RFC 3711 §3.3.1,
+//! §3.3.2, appendix A.
 //!
 //! ```text
 //!  index = ROC * 65536 + sequence number
@@ -12,6 +13,9 @@ use super::{STREAMS_MAX, SrtpError};
 
 /// RFC 3711 §3.3.2 asks for at least 64. A lost video burst may be repaired later than that.
 pub(super) const WINDOW_PACKETS: u64 = u128::BITS as u64;
+
+/// A stream that was not used for so many turns of its owner is quiet: with four a second, five seconds.
+pub const QUIET_TURNS: u32 = 20;
 
 /// RFC 3711 §9.2: a master key protects at most 2^48 SRTP packets.
 const RTP_INDEX_MAX: u64 = (1 << 48) - 1;
@@ -71,6 +75,8 @@ impl Checked {
 pub(super) enum Overflow {
     /// The stream that was silent longest makes room. A receiver does this, and only for an authentic packet.
     Replace,
+    /// The same if that stream is quiet; otherwise the packet is refused. A sender does this who does not choose SSRCs.
+    ReplaceQuiet,
     /// The packet is refused. A sender does this: a forgotten index would repeat a key stream.
     Refuse,
 }
@@ -79,13 +85,20 @@ pub(super) enum Overflow {
 #[derive(Clone, Debug)]
 pub(super) struct Streams {
     states: [StreamState; STREAMS_MAX],
+    /// In which turn each was last used.
+    used: [u32; STREAMS_MAX],
+    turn: u32,
     len: usize,
     overflow: Overflow,
 }
 
 impl Streams {
     pub fn new(overflow: Overflow) -> Self {
-        Streams { states: [StreamState::default(); STREAMS_MAX], len: 0, overflow }
+        Streams { states: [StreamState::default(); STREAMS_MAX], used: [0; STREAMS_MAX], turn: 0, len: 0, overflow }
+    }
+
+    pub fn turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// The streams as plain values, most recently used first.
@@ -97,6 +110,7 @@ impl Streams {
     pub fn import(&mut self, states: &[StreamState]) {
         self.len = states.len().min(STREAMS_MAX);
         self.states[..self.len].copy_from_slice(&states[..self.len]);
+        self.used = [self.turn; STREAMS_MAX];
     }
 
     /// The index of an SRTP packet, if it is new. Changes nothing.
@@ -132,22 +146,34 @@ impl Streams {
             Some(slot) => {
                 self.states[slot].commit(checked.index);
                 self.states[..=slot].rotate_right(1);
+                self.used[..=slot].rotate_right(1);
             }
             None => {
                 self.len = (self.len + 1).min(STREAMS_MAX);
                 self.states[..self.len].rotate_right(1);
+                self.used[..self.len].rotate_right(1);
                 self.states[0] = StreamState::new(checked.ssrc, checked.index);
             }
         }
+        self.used[0] = self.turn;
     }
 
     #[inline]
     fn find(&self, ssrc: u32) -> Result<Option<usize>, SrtpError> {
         let slot = self.states[..self.len].iter().position(|state| state.ssrc == ssrc);
-        if slot.is_none() && self.len == STREAMS_MAX && self.overflow == Overflow::Refuse {
-            return Err(SrtpError::Exhausted);
+        if slot.is_none() && self.len == STREAMS_MAX && !self.may_replace() {
+            return Err(SrtpError::TooManyStreams);
         }
         Ok(slot)
+    }
+
+    /// Whether the stream that was silent longest, the last one, may make room.
+    fn may_replace(&self) -> bool {
+        match self.overflow {
+            Overflow::Replace => true,
+            Overflow::ReplaceQuiet => self.turn.wrapping_sub(self.used[STREAMS_MAX - 1]) >= QUIET_TURNS,
+            Overflow::Refuse => false,
+        }
     }
 }
 
@@ -257,8 +283,22 @@ mod tests {
         for ssrc in 0..8 {
             seen(&mut streams, ssrc, 10).unwrap();
         }
-        assert_eq!(seen(&mut streams, 8, 10), Err(SrtpError::Exhausted));
+        assert_eq!(seen(&mut streams, 8, 10), Err(SrtpError::TooManyStreams));
         assert_eq!(seen(&mut streams, 3, 11), Ok(11));
+    }
+
+    #[test]
+    fn a_ninth_stream_replaces_only_one_that_was_quiet_for_long_where_ssrcs_are_not_ours() {
+        let mut streams = Streams::new(Overflow::ReplaceQuiet);
+        for ssrc in 0..8 {
+            seen(&mut streams, ssrc, 65_535).unwrap();
+        }
+        (1..QUIET_TURNS).for_each(|_| streams.turn());
+        seen(&mut streams, 0, 0).unwrap();
+        assert_eq!(seen(&mut streams, 8, 10), Err(SrtpError::TooManyStreams));
+        streams.turn();
+        assert_eq!(seen(&mut streams, 8, 10), Ok(10), "in the place of 1");
+        assert_eq!(seen(&mut streams, 0, 1), Ok(65_537), "0 was used lately");
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod vectors;
 
 pub use crosspoint_vector::{Authenticated, HmacStates, LANES};
 pub use engine::Engine;
-pub use index::StreamState;
+pub use index::{QUIET_TURNS, StreamState};
 pub use mki::{MKI_BYTES_MAX, Mki};
 pub use receiver::{Opening, SrtpReceiver};
 pub use sender::{Sealing, SrtpSender};
@@ -104,8 +104,10 @@ pub enum SrtpError {
     Unauthentic,
     #[error("packet index was seen before or is older than the replay window")]
     Replayed,
-    #[error("the key has protected as many packets or streams as it may")]
+    #[error("the key has protected as many packets as it may")]
     Exhausted,
+    #[error("the key keeps count of as many streams as it can, and all of them are in use")]
+    TooManyStreams,
 }
 
 /// Master key and salt for one direction. Erased from memory when dropped; never printed.

@@ -12,7 +12,7 @@ use crosspoint_vector::Authenticated;
 /// Protects what we send to one peer. Allocates in [`new`](Self::new) only.
 ///
 /// A packet whose index was already used is refused with `Replayed`: the same key stream over two payloads would
-/// reveal both. A ninth SSRC is refused with `Exhausted`, except [for a translator](Self::for_translator).
+/// reveal both. A ninth SSRC is refused with `TooManyStreams`, except [for a translator](Self::for_translator).
 pub struct SrtpSender {
     rtp: Transform,
     streams: Streams,
@@ -39,10 +39,15 @@ impl SrtpSender {
     }
 
     /// For a translator (RFC 3550 §7.2), which does not choose the SSRCs it sends: a further one takes the place of the one
-    /// that was silent longest. A source that came back to such an SSRC with the same numbers would repeat key stream; it
-    /// has the packets of eight others between, and would repeat its own in any case.
+    /// that was silent longest, if that is [`QUIET_TURNS`](super::QUIET_TURNS) turns ago. A stream that made room and came
+    /// back would begin with ROC 0, which its receiver takes for a forgery, and repeat key stream.
     pub fn for_translator(master: &MasterKey) -> Self {
-        SrtpSender { streams: Streams::new(Overflow::Replace), ..Self::new(master) }
+        SrtpSender { streams: Streams::new(Overflow::ReplaceQuiet), ..Self::new(master) }
+    }
+
+    /// Time goes on by one turn, whose length the owner decides. A translator that is never told forgets no stream.
+    pub fn turn(&mut self) {
+        self.streams.turn();
     }
 
     pub fn with_mki(self, mki: Option<Mki>) -> Self {
