@@ -133,6 +133,9 @@ fn move_to_pair_in_use(slot: Slot, port: PortId, now: Nanos, legs: &mut LegTable
         // The peer consents again (RFC 7675 §5.1).
         leg.failure.take_if(|why| *why == LegFailure::ConsentExpired && component == Component::Rtp);
         if component == Component::Rtcp {
+            if ports.is_muxed {
+                return;
+            }
             ports.rtcp_latch.get_or_insert_default().set_in_use(addr.into());
             return;
         }

@@ -88,6 +88,7 @@ fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
     let remote = RtpRemote {
         rtp: Some(peer.local_addr().expect("bound")),
         rtcp: None,
+        rtcp_mux: true,
         security: Security::Plain,
         ice: None,
         our_ice: None,

@@ -194,6 +194,7 @@ fn rtp_remote(socket: &UdpSocket, security: Security) -> RtpRemote {
     RtpRemote {
         rtp: socket.local_addr().ok(),
         rtcp: None,
+        rtcp_mux: true,
         security,
         ice: None,
         our_ice: None,

@@ -23,10 +23,11 @@ pub fn of(media: &Media, settings: &Settings) -> Option<RtpRemote> {
     let (heard, local) = (media.heard.as_ref()?, media.local.as_ref()?);
     let security = security(media, heard)?;
     let rtp = Some(heard.rtp).filter(|address| may_send(*address, local, settings));
-    let separate = (!media.rtcp_mux.agreed).then_some(heard.rtcp);
+    let rtcp_mux = media.rtcp_mux.agreed;
     Some(RtpRemote {
         rtp,
-        rtcp: separate.filter(|address| may_send(*address, local, settings)),
+        rtcp: Some(heard.rtcp).filter(|address| !rtcp_mux && may_send(*address, local, settings)),
+        rtcp_mux,
         security,
         // RFC 8445 §6.1.1: of two lite agents nobody checks; packets go to the default candidates.
         ice: media.ice.as_ref().and(heard.ice.clone()).filter(|_| !heard.ice_lite),

@@ -51,8 +51,10 @@ pub enum Relaying {
 pub struct RtpRemote {
     /// Where to send, before anything was learnt. Nothing: send only to a learnt address.
     pub rtp: Option<SocketAddr>,
-    /// Where to send RTCP, unless it goes where RTP goes.
+    /// Where to send RTCP, unless it is multiplexed. Nothing: send only to a learnt address.
     pub rtcp: Option<SocketAddr>,
+    /// RFC 5761: RTCP leaves and goes where RTP does, even if the leg was opened with a port for it, and comes there too.
+    pub rtcp_mux: bool,
     pub security: Security,
     /// The peer's credentials, where ICE is in use: without them checks are answered, and packets go where they would
     /// without ICE.

@@ -12,7 +12,7 @@ use crosspoint_wire::ice_lite::Credentials;
 
 pub struct RtpChange {
     pub rtp: Remote,
-    /// Unless RTCP goes where RTP goes.
+    /// Unless RTCP is multiplexed.
     pub rtcp: Option<Remote>,
     pub learning: Learning,
     pub protection: Protection,
@@ -101,6 +101,7 @@ impl RtpChange {
         ports.is_described = true;
         ports.learning = self.learning;
         (ports.uses_ice, ports.uses_dtls) = (self.uses_ice, self.uses_dtls);
+        ports.is_muxed = self.rtcp.is_none();
         ports.latch.describe(self.rtp, &self.learning, now);
         ports.rtcp_latch = self.rtcp.map(|signaled| {
             let mut latch = ports.rtcp_latch.unwrap_or_default();
@@ -112,7 +113,8 @@ impl RtpChange {
             let pair =
                 |ice: &crosspoint_wire::ice_lite::IceLite| ice.in_use().map_or(Remote::UNSPECIFIED, Remote::from);
             ports.latch.set_in_use(leg.ice.as_ref().map_or(Remote::UNSPECIFIED, |ice| pair(&ice.rtp)));
-            ports.rtcp_latch = leg.ice.as_ref().and_then(|ice| ice.rtcp.as_ref()).map(|rtcp| {
+            let rtcp = leg.ice.as_ref().and_then(|ice| ice.rtcp.as_ref()).filter(|_| !ports.is_muxed);
+            ports.rtcp_latch = rtcp.map(|rtcp| {
                 let mut latch = ports.rtcp_latch.unwrap_or_default();
                 latch.set_in_use(pair(rtcp));
                 latch

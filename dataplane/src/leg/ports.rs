@@ -40,6 +40,8 @@ pub struct Ports {
     pub latch: Latch,
     /// Where RTCP goes, when it does not go where RTP goes.
     pub rtcp_latch: Option<Latch>,
+    /// RFC 5761: RTCP leaves from the port of RTP, whether or not it has one of its own.
+    pub is_muxed: bool,
     pub learning: Learning,
     /// The peer's description is there: before, nobody is listened to.
     pub is_described: bool,
@@ -57,6 +59,7 @@ impl Ports {
             rtcp,
             latch: Latch::default(),
             rtcp_latch: None,
+            is_muxed: false,
             learning: Learning { from: LearnFrom::Nothing, window_ms: 0, strict_source: true, media_handover: false },
             is_described: false,
             uses_ice: false,
@@ -69,7 +72,8 @@ impl Ports {
     /// pair it ran on, so without multiplexing our RTCP has none and stays here.
     #[inline]
     pub fn rtcp_path(&self, rtp: Remote) -> (PortId, Remote) {
-        let port = self.rtcp.as_ref().map_or(self.rtp.port, |rtcp| rtcp.port);
+        let own = self.rtcp.as_ref().filter(|_| !self.is_muxed);
+        let port = own.map_or(self.rtp.port, |rtcp| rtcp.port);
         match &self.rtcp_latch {
             Some(_) if self.uses_dtls => (port, Remote::UNSPECIFIED),
             Some(latch) => (port, latch.in_use()),

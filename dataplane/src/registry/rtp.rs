@@ -187,7 +187,7 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
     let new_ice = remote.our_ice.as_ref().filter(|ours| Some(*ours) != ours_before);
     Ok(RtpChange {
         rtp: remote.rtp.map_or(crate::io::Remote::UNSPECIFIED, Into::into),
-        rtcp: remote.rtcp.map(Into::into),
+        rtcp: (!remote.rtcp_mux).then(|| remote.rtcp.map_or(crate::io::Remote::UNSPECIFIED, Into::into)),
         learning: remote.learning,
         protection: if is_plain { Protection::Plain } else { Protection::Srtp },
         is_opaque,

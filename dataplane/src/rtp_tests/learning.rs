@@ -220,6 +220,29 @@ fn plain_leg_with_ice_follows_validated_pairs_only_on_both_components() {
 }
 
 #[test]
+fn peer_that_checks_and_muxes_gets_rtcp_over_the_pair_of_rtp_although_we_have_two_ports() {
+    let ours = IceCredentials { ufrag: "bridge01".into(), pwd: "a-password-of-the-bridge".into() };
+    let mut stand = Stand::new();
+    let (mut alice, bob) = (Party::alice().muxing(), Party::bob());
+    alice.request.ice = Some(ours.clone());
+    alice.remote.ice = Some(IceCredentials { ufrag: "peer".into(), pwd: "a-password-of-the-peer-01".into() });
+    stand.call(&alice, &bob);
+    let pair = addr("198.51.100.1:7000");
+    let report = relaying::receiver_report(1, 2);
+    // A check of the second component changes nothing: who muxes has none, but may have begun with it.
+    for second in [None, Some(addr("198.51.100.1:7005"))] {
+        assert!(stand.check(Some(alice.request.rtp), pair, &ours));
+        if let Some(second) = second {
+            assert!(stand.check(Some(alice.our_rtcp()), second, &ours));
+        }
+        stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+        assert_eq!(stand.sent_to(pair), [(alice.request.rtp, report.clone())], "{second:?}");
+        stand.arrive(alice.request.rtp, pair, &report);
+        assert_eq!(stand.sent_to(bob.rtcp_addr()).len(), 1);
+    }
+}
+
+#[test]
 fn checks_to_a_leg_without_ice_are_not_answered() {
     let mut stand = Stand::new();
     let alice = Party::alice();

@@ -244,6 +244,7 @@ fn remote(rtp: SocketAddr) -> RtpRemote {
     RtpRemote {
         rtp: Some(rtp),
         rtcp: Some(SocketAddr::new(rtp.ip(), rtp.port() + 1)),
+        rtcp_mux: false,
         security: Security::Plain,
         ice: None,
         our_ice: None,

@@ -57,7 +57,12 @@ impl Party {
 
     /// RTCP shares the port of RTP, on both sides.
     pub fn muxed(self) -> Self {
-        self.with(|party| (party.request.rtcp, party.remote.rtcp) = (None, None))
+        self.with(|party| party.request.rtcp = None).muxing()
+    }
+
+    /// The same, but we have a port for RTCP: we did not know when we opened the leg.
+    pub fn muxing(self) -> Self {
+        self.with(|party| (party.remote.rtcp, party.remote.rtcp_mux) = (None, true))
     }
 
     pub fn rtcp_addr(&self) -> SocketAddr {

@@ -60,12 +60,11 @@ fn rtcp_crosses_between_muxed_and_separate_ports_and_between_plain_and_keyed_leg
 #[test]
 fn peer_that_muxes_gets_rtcp_where_it_gets_rtp_although_we_have_two_ports() {
     let mut stand = Stand::new();
-    let (alice, mut bob) = (Party::alice(), Party::bob());
-    bob.remote.rtcp = None;
+    let (alice, bob) = (Party::alice(), Party::bob().muxing());
     stand.call(&alice, &bob);
     let clear = receiver_report(1, 2);
     stand.arrive(alice.our_rtcp(), alice.rtcp_addr(), &clear);
-    assert_eq!(stand.sent_to(bob.addr), [(bob.our_rtcp(), clear.clone())]);
+    assert_eq!(stand.sent_to(bob.addr), [(bob.request.rtp, clear.clone())]);
     for to in [bob.our_rtcp(), bob.request.rtp] {
         stand.arrive(to, bob.addr, &clear);
         assert_eq!(stand.sent_to(alice.rtcp_addr()), [(alice.our_rtcp(), clear.clone())]);
