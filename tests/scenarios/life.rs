@@ -141,9 +141,14 @@ fn taken_media_port_ends_the_start_with_its_cause() {
 
 #[test]
 fn what_serve_refuses_config_refuses_too() {
-    for flags in
-        [["--call-ring-seconds=0"], ["--signal-tls=files"], ["--log-level=verbose"], ["--media-port-base=65536"]]
-    {
+    for flags in [
+        ["--call-ring-seconds=0"],
+        ["--limits-session-queue-max=00"],
+        ["--limits-session-queue-max=4000000000000000000"],
+        ["--signal-tls=files"],
+        ["--log-level=verbose"],
+        ["--media-port-base=65536"],
+    ] {
         let data = tempfile::tempdir().expect("a temporary directory");
         let data = format!("--data-dir={}", data.path().display());
         let of_config = refused(&["config", flags[0], &data]);

@@ -21,7 +21,7 @@ fn text(effective: &Effective, explain: bool) -> String {
         }
         if explain {
             let _ = writeln!(out, "#{}", key.documentation);
-            let _ = writeln!(out, "# Expects {}; flag --{}, variable {}.", key.expects, key.flag(), key.variable());
+            let _ = writeln!(out, "# Expects {}; flag --{}, variable {}.", key.expects(), key.flag(), key.variable());
         }
         let name = key.name.rsplit('.').next().unwrap_or(key.name);
         let assignment = format!("{name} = {}", toml_value(key, value));

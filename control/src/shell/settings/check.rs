@@ -1,57 +1,33 @@
-//! Settings that are each well-formed and cannot work: too small, without what they need, or not together.
+//! Settings that are each well-formed and cannot work: without what they need, or not together.
 //!
 //! Input: the effective settings. Output: the first that is refused, with its value, where that came from, and what to do.
 //! `crosspoint config` and the server ask here, so that neither accepts what the other refuses. What only the machine can
 //! tell (a taken port, an address of another host) is not known here.
 
 use super::resolve::{Effective, SettingsError};
-use super::{KEYS, Settings, TlsCertificate, TlsListen, TomlKind};
-use crosspoint_contract::limits::{LEGS_PER_WORKER_MAX, WORKERS_MAX};
+use super::{Settings, TlsCertificate, TlsListen};
+use crosspoint_contract::limits::LEGS_PER_WORKER_MAX;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 
 /// `sun_path` of `sockaddr_un` has 108 bytes and ends with a zero (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// Numbers for which 0 says something; any other would make a server that serves nobody.
-const ZERO_HAS_A_MEANING: [&str; 11] = [
-    "media.port_base",
-    "media.workers",
-    "dataplane.grace_seconds",
-    "call.reconnect_seconds_max",
-    "call.restart_grace_seconds",
-    "call.orphan_grace_seconds",
-    "ng.timeout_seconds",
-    "ng.silent_timeout_seconds",
-    "ng.final_timeout_seconds",
-    "ng.delete_delay_seconds",
-    "ng.tos",
-];
-
 impl Effective {
     /// Refuses what the server cannot work with.
     pub fn check(&self) -> Result<(), SettingsError> {
         let settings = self.settings();
-        self.check_numbers()?;
         self.check_listeners(&settings)?;
         self.check_certificate(&settings)?;
         self.check_placeholders(&settings)?;
         self.check_media(&settings)?;
+        self.check_relay(&settings)?;
         self.check_socket(&settings)
     }
 
     fn refuse(&self, name: &'static str, why: String, next: &'static str) -> Result<(), SettingsError> {
         let (text, origin) = self.find(name);
         Err(SettingsError::Refused { name, text: text.to_owned(), origin: origin.clone(), why, next })
-    }
-
-    fn check_numbers(&self) -> Result<(), SettingsError> {
-        let is_zero = |name: &&str| self.find(name).0 == "0" && !ZERO_HAS_A_MEANING.contains(name);
-        let numbers = KEYS.iter().filter(|key| key.kind == TomlKind::Integer).map(|key| key.name);
-        match numbers.into_iter().find(is_zero) {
-            Some(name) => self.refuse(name, "and must be at least 1".into(), "leave it out to have its default"),
-            None => Ok(()),
-        }
     }
 
     fn check_listeners(&self, settings: &Settings) -> Result<(), SettingsError> {
@@ -123,9 +99,6 @@ impl Effective {
             return self.refuse("media.listen", "and no address is advertised to clients".into(), ADVERTISE);
         }
         let workers = settings.workers_count();
-        if workers > WORKERS_MAX {
-            return self.refuse("media.workers", format!("and the most is {WORKERS_MAX}"), "start fewer");
-        }
         if usize::from(settings.media_port_base) + workers > 1 << 16 {
             let why = format!("and leaves no ports for {workers} workers");
             return self.refuse("media.port_base", why, "choose a lower one with --media-port-base");
@@ -135,6 +108,14 @@ impl Effective {
             return self.refuse("media.legs_max", why, "lower it, or have more workers with --media-workers");
         }
         Ok(())
+    }
+
+    fn check_relay(&self, settings: &Settings) -> Result<(), SettingsError> {
+        if settings.ng_port_min <= settings.ng_port_max {
+            return Ok(());
+        }
+        let why = format!("and ng.port_max is {}, so there is no port between them", settings.ng_port_max);
+        self.refuse("ng.port_min", why, "choose a lower one with --ng-port-min, or a higher --ng-port-max")
     }
 
     fn check_socket(&self, settings: &Settings) -> Result<(), SettingsError> {
@@ -173,20 +154,15 @@ mod tests {
     fn what_cannot_work_is_refused_with_its_value_and_origin() {
         let long = "/".to_owned() + &"d".repeat(120);
         for (flags, parts) in [
-            (
-                &[("call-ring-seconds", "0")][..],
-                ["call.ring_seconds is \"0\" (flag --call-ring-seconds)", "at least 1"],
-            ),
-            (&[("limits-calls-max", "0")], ["limits.calls_max", "at least 1"]),
-            (&[("signal-tls", "files")], ["signal.tls is \"files\"", "signal.tls_certificate"]),
+            (&[("signal-tls", "files")][..], ["signal.tls is \"files\" (flag --signal-tls)", "signal.tls_certificate"]),
             (
                 &[("signal-tls", "off"), ("signal-tls-listen", "127.0.0.1:1")],
                 ["signal.tls_listen", "signal.tls is off"],
             ),
             (&[("signal-listen", ""), ("signal-tls-listen", "off")], ["signal.listen is \"\"", "--signal-tls-listen"]),
             (&[("media-port-base", "65535"), ("media-workers", "2")], ["media.port_base is \"65535\"", "2 workers"]),
-            (&[("media-workers", "129")], ["media.workers is \"129\"", "the most is 128"]),
-            (&[("media-legs-max", "4000000000"), ("media-workers", "1")], ["media.legs_max", "--media-workers"]),
+            (&[("ng-port-min", "40001")], ["ng.port_min is \"40001\"", "ng.port_max is 40000"]),
+            (&[("media-legs-max", "2560000"), ("media-workers", "1")], ["media.legs_max", "--media-workers"]),
             (&[("media-listen", "0.0.0.0"), ("dev", "false")], ["media.listen is \"0.0.0.0\"", "--media-advertise"]),
             (&[("data-dir", long.as_str())], ["data.dir is \"/ddd", "the kernel takes 107"]),
             (&[("media-attach", long.as_str())], ["media.attach is \"/ddd", "shorter"]),

@@ -18,7 +18,7 @@ pub enum FileError {
     #[error("line {line}: there is no key \"{name}\"{}", suggestion.map_or(String::new(), |s| format!("; did you mean \"{s}\"?")))]
     UnknownKey { line: usize, name: String, suggestion: Option<&'static str> },
     #[error("line {line}: {name} expects {expects}, not {found}")]
-    WrongType { line: usize, name: &'static str, expects: &'static str, found: String },
+    WrongType { line: usize, name: &'static str, expects: String, found: String },
     #[error("line {line}: there is no section [{name}]{}", suggestion.map_or(String::new(), |s| format!("; did you mean [{s}]?")))]
     UnknownSection { line: usize, name: String, suggestion: Option<&'static str> },
 }
@@ -61,7 +61,7 @@ fn is_section(name: &str) -> bool {
 }
 
 fn read_value(key: &'static Key, value: &Spanned<DeValue<'_>>, line: usize) -> Result<String, FileError> {
-    let wrong = FileError::WrongType { line, name: key.name, expects: key.expects, found: found(value.get_ref()) };
+    let wrong = FileError::WrongType { line, name: key.name, expects: key.expects(), found: found(value.get_ref()) };
     let text = match (key.kind, value.get_ref()) {
         (TomlKind::String, DeValue::String(text)) => Some(text.to_string()),
         (TomlKind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),

@@ -14,7 +14,7 @@ pub use file::FileError;
 pub use resolve::{Effective, Origin, SettingsError, resolve};
 pub use value::{
     CorePlan, EndpointLearning, IoBackend, LogFilter, LogFormat, MediaInterface, MediaInterfaces, MediaPorts, Setting,
-    SrtpEngine, TlsCertificate, TlsListen, TomlKind,
+    Span, SrtpEngine, TlsCertificate, TlsListen, TomlKind,
 };
 
 use crate::core::config::CoreConfig;
@@ -34,7 +34,9 @@ pub struct Key {
     pub default: &'static str,
     pub documentation: &'static str,
     pub kind: TomlKind,
-    pub expects: &'static str,
+    /// Of a number. What is beyond it would make a server that serves nobody, or that no machine can be.
+    pub span: Option<Span>,
+    form: &'static str,
     accepts: fn(&str) -> bool,
 }
 
@@ -50,13 +52,30 @@ impl Key {
         format!("CROSSPOINT_{}", self.name.replace('.', "_").to_uppercase())
     }
 
+    /// Completes the sentence "expects …".
+    pub fn expects(&self) -> String {
+        match self.span {
+            Some((min, max)) => format!("{} from {min} to {max}", self.form),
+            None => self.form.to_owned(),
+        }
+    }
+
     pub fn section(&self) -> &'static str {
         self.name.split_once('.').map_or("", |(section, _)| section)
     }
 }
 
+macro_rules! span {
+    () => {
+        None
+    };
+    ($min:literal, $max:literal) => {
+        Some(($min, $max))
+    };
+}
+
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $name:literal, $default:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $name:literal, $default:literal $(, $min:literal..=$max:literal)?;)+) => {
         /// The effective configuration. Each field is the key of its name.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Settings { $($(#[doc = $doc])+ pub $field: $type,)+ }
@@ -66,8 +85,12 @@ macro_rules! settings {
             default: $default,
             documentation: concat!($($doc),+),
             kind: <$type as Setting>::KIND,
-            expects: <$type as Setting>::EXPECTS,
-            accepts: |text| <$type as Setting>::read(text).is_some(),
+            span: span!($($min, $max)?),
+            form: <$type as Setting>::EXPECTS,
+            accepts: |text| {
+                let span: Option<Span> = span!($($min, $max)?);
+                <$type as Setting>::read(text).is_some_and(|value| span.is_none_or(|span| value.is_within(span)))
+            },
         },)+];
 
         impl Settings {
@@ -116,9 +139,9 @@ settings! {
     /// IP address given to clients as candidate, if it differs (1:1 NAT). Empty: media.listen.
     media_advertise: Option<IpAddr> = "media.advertise", "";
     /// UDP port of worker 0; each further worker has the next port. 0: the kernel chooses.
-    media_port_base: u16 = "media.port_base", "20000";
+    media_port_base: u16 = "media.port_base", "20000", 0..=65535;
     /// Worker threads. 0: one for each core this process may run on.
-    media_workers: u16 = "media.workers", "0";
+    media_workers: u16 = "media.workers", "0", 0..=128;
     /// Cores the workers are pinned to: none, auto, or a list such as 2-5,8.
     media_cores: CorePlan = "media.cores", "none";
     /// How workers speak to the kernel: auto, uring (io_uring) or mmsg (recvmmsg and sendmmsg).
@@ -128,16 +151,16 @@ settings! {
     /// What computes SRTP: auto (AVX-512 where the processor has it) or portable (libraries, to compare with).
     media_srtp: SrtpEngine = "media.srtp", "auto";
     /// Legs that all workers together may hold.
-    media_legs_max: u32 = "media.legs_max", "20000";
+    media_legs_max: u32 = "media.legs_max", "20000", 1..=2_560_000;
     /// A connected leg without authentic media for this long is reported silent.
-    media_silence_ms: u32 = "media.silence_ms", "10000";
+    media_silence_ms: u32 = "media.silence_ms", "10000", 1..=86_400_000;
     /// How often a connected leg is reported.
-    media_report_seconds: u32 = "media.report_seconds", "5";
+    media_report_seconds: u32 = "media.report_seconds", "5", 1..=86_400;
     /// Socket of a dataplane that somebody else starts (systemd). Empty: start one and watch it.
     media_attach: Option<PathBuf> = "media.attach", "";
 
     /// How long the legs of a dataplane live without a control plane.
-    dataplane_grace_seconds: u32 = "dataplane.grace_seconds", "3600";
+    dataplane_grace_seconds: u32 = "dataplane.grace_seconds", "3600", 0..=31_536_000;
 
     /// Address of the ng protocol over UDP, as Kamailio and OpenSIPS speak it. It has no password: keep it on loopback or a closed network. Empty: none.
     ng_listen: Option<SocketAddr> = "ng.listen", "";
@@ -150,29 +173,29 @@ settings! {
     /// Addresses for media of ng calls, [NAME/]ADDRESS[!ADVERTISED], separated by spaces; messages choose by name, the first is the default. Empty: media.listen.
     ng_interfaces: MediaInterfaces = "ng.interfaces", "";
     /// Lowest UDP port for media of ng calls.
-    ng_port_min: u16 = "ng.port_min", "30000";
+    ng_port_min: u16 = "ng.port_min", "30000", 1..=65535;
     /// Highest UDP port for media of ng calls.
-    ng_port_max: u16 = "ng.port_max", "40000";
+    ng_port_max: u16 = "ng.port_max", "40000", 1..=65535;
     /// A call without any media for this long is ended.
-    ng_timeout_seconds: u32 = "ng.timeout_seconds", "60";
+    ng_timeout_seconds: u32 = "ng.timeout_seconds", "60", 0..=31_536_000;
     /// The same for a call on hold.
-    ng_silent_timeout_seconds: u32 = "ng.silent_timeout_seconds", "3600";
+    ng_silent_timeout_seconds: u32 = "ng.silent_timeout_seconds", "3600", 0..=31_536_000;
     /// Longest call. 0: no limit.
-    ng_final_timeout_seconds: u32 = "ng.final_timeout_seconds", "0";
+    ng_final_timeout_seconds: u32 = "ng.final_timeout_seconds", "0", 0..=31_536_000;
     /// An offer without an answer is forgotten after this long.
-    ng_offer_timeout_seconds: u32 = "ng.offer_timeout_seconds", "3600";
+    ng_offer_timeout_seconds: u32 = "ng.offer_timeout_seconds", "3600", 1..=31_536_000;
     /// A deleted call goes on for this long, unless the message says otherwise.
-    ng_delete_delay_seconds: u32 = "ng.delete_delay_seconds", "30";
+    ng_delete_delay_seconds: u32 = "ng.delete_delay_seconds", "30", 0..=31_536_000;
     /// Type-of-service byte of media packets.
-    ng_tos: u16 = "ng.tos", "0";
+    ng_tos: u16 = "ng.tos", "0", 0..=255;
     /// ng calls at once; one more is refused with the error that makes proxies choose another relay. 4294967295: no limit.
-    ng_sessions_max: u32 = "ng.sessions_max", "4294967295";
+    ng_sessions_max: u32 = "ng.sessions_max", "4294967295", 1..=4_294_967_295;
     /// New ng calls are refused while the machine's load average is above. Empty: no limit.
-    ng_load_max: Option<f64> = "ng.load_max", "";
+    ng_load_max: Option<f64> = "ng.load_max", "", 0..=1_000_000;
     /// New ng calls are refused while the machine's processors are busier than this many percent. Empty: no limit.
-    ng_cpu_percent_max: Option<f64> = "ng.cpu_percent_max", "";
+    ng_cpu_percent_max: Option<f64> = "ng.cpu_percent_max", "", 0..=100;
     /// New ng calls are refused while more bytes a second are relayed. Empty: no limit.
-    ng_bandwidth_max: Option<f64> = "ng.bandwidth_max", "";
+    ng_bandwidth_max: Option<f64> = "ng.bandwidth_max", "", 0..=1_000_000_000_000;
     /// How the address of a media peer without SRTP is learnt from its packets: delayed (the last of three seconds), immediate (the first), heuristic (the best match) or off.
     ng_endpoint_learning: EndpointLearning = "ng.endpoint_learning", "delayed";
     /// Take media addresses from the SIP message's source instead of SDP, unless the message says otherwise.
@@ -185,40 +208,40 @@ settings! {
     ng_software: String = "ng.software", "rtpengine";
 
     /// A call that nobody answers rings this long.
-    call_ring_seconds: u32 = "call.ring_seconds", "30";
+    call_ring_seconds: u32 = "call.ring_seconds", "30", 1..=86_400;
     /// A call whose socket is lost is kept for what the client asks, at most this long.
-    call_reconnect_seconds_max: u32 = "call.reconnect_seconds_max", "30";
+    call_reconnect_seconds_max: u32 = "call.reconnect_seconds_max", "30", 0..=86_400;
     /// After a restart, adopted calls wait this long for their clients to come back.
-    call_restart_grace_seconds: u32 = "call.restart_grace_seconds", "60";
+    call_restart_grace_seconds: u32 = "call.restart_grace_seconds", "60", 0..=86_400;
     /// Legs found in the dataplane that belong to no known call are closed after this long.
-    call_orphan_grace_seconds: u32 = "call.orphan_grace_seconds", "3600";
+    call_orphan_grace_seconds: u32 = "call.orphan_grace_seconds", "3600", 0..=31_536_000;
     /// Whether revoking a key ends the calls that were made with it.
     call_end_when_key_revoked: bool = "call.end_when_key_revoked", "true";
     /// Whether video is forwarded when both sides offer it.
     call_video: bool = "call.video", "true";
 
     /// Open sockets.
-    limits_sessions_max: usize = "limits.sessions_max", "20000";
+    limits_sessions_max: usize = "limits.sessions_max", "20000", 1..=10_000_000;
     /// Open sockets of one identity.
-    limits_sessions_per_identity_max: usize = "limits.sessions_per_identity_max", "16";
+    limits_sessions_per_identity_max: usize = "limits.sessions_per_identity_max", "16", 1..=10_000_000;
     /// Open TCP connections from one IP address. Generous, because offices share one.
-    limits_connections_per_address_max: usize = "limits.connections_per_address_max", "2000";
+    limits_connections_per_address_max: usize = "limits.connections_per_address_max", "2000", 1..=10_000_000;
     /// Calls at once.
-    limits_calls_max: usize = "limits.calls_max", "10000";
+    limits_calls_max: usize = "limits.calls_max", "10000", 1..=10_000_000;
     /// Calls at once of one identity whose token sets no limit.
-    limits_calls_per_identity_max: usize = "limits.calls_per_identity_max", "64";
+    limits_calls_per_identity_max: usize = "limits.calls_per_identity_max", "64", 1..=10_000_000;
     /// Instances of one callee that ring together.
-    limits_ringing_instances_max: usize = "limits.ringing_instances_max", "10";
+    limits_ringing_instances_max: usize = "limits.ringing_instances_max", "10", 1..=1000;
     /// Bytes of one signaling message; a longer one closes the socket.
-    limits_message_bytes_max: usize = "limits.message_bytes_max", "65536";
+    limits_message_bytes_max: usize = "limits.message_bytes_max", "65536", 1024..=16_777_216;
     /// Signaling messages a socket may send in a second, on average.
-    limits_frames_per_second_max: u32 = "limits.frames_per_second_max", "50";
+    limits_frames_per_second_max: u32 = "limits.frames_per_second_max", "50", 1..=1_000_000;
     /// Signaling messages a socket may send at once.
-    limits_frames_burst_max: u32 = "limits.frames_burst_max", "200";
+    limits_frames_burst_max: u32 = "limits.frames_burst_max", "200", 1..=1_000_000;
     /// Messages that may wait for a client that reads slowly; one more closes its socket.
-    limits_session_queue_max: usize = "limits.session_queue_max", "256";
+    limits_session_queue_max: usize = "limits.session_queue_max", "256", 1..=65_536;
     /// Longest accepted token life.
-    limits_token_life_seconds_max: u64 = "limits.token_life_seconds_max", "86400";
+    limits_token_life_seconds_max: u64 = "limits.token_life_seconds_max", "86400", 1..=315_360_000;
 
     /// Log filter: a level (error, warn, info, debug, trace) or directives such as info,crosspoint_control=debug.
     log_level: LogFilter = "log.level", "info";
@@ -285,6 +308,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crosspoint_contract::limits::LEGS_PER_WORKER_MAX;
 
     #[test]
     fn defaults_of_the_table_are_the_defaults_of_the_core() {
@@ -302,5 +326,37 @@ mod tests {
             assert!((key.accepts)(key.default), "{}", key.name);
             assert!(key.documentation.trim_end().ends_with('.'), "{}", key.name);
         }
+    }
+
+    fn given(key: &Key, text: &str) -> Result<Effective, SettingsError> {
+        resolve(None, |_| None, |flag| (flag == key.flag()).then(|| text.to_owned()))
+    }
+
+    #[test]
+    fn each_number_is_accepted_from_its_least_to_its_greatest_and_refused_beyond_by_name_with_its_span() {
+        for key in KEYS {
+            let is_number = key.kind == TomlKind::Integer || key.form.contains("a number");
+            assert_eq!(key.span.is_some(), is_number, "{} and its span", key.name);
+            let Some((min, max)) = key.span else { continue };
+            for good in [min.to_string(), max.to_string(), format!("00{min}")] {
+                given(key, &good).unwrap_or_else(|error| panic!("{good}: {error}")).settings();
+            }
+            // However it is written: the number counts.
+            let below = min.checked_sub(1).map_or("-1".to_owned(), |below| format!("00{below}"));
+            for bad in [below, (max + 1).to_string(), "99999999999999999999999".into(), "NaN".into(), "1 ".into()] {
+                let error = given(key, &bad).expect_err(key.name).to_string();
+                let parts = [key.name, key.flag(), &bad, &format!("from {min} to {max}")];
+                assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn greatest_numbers_are_those_of_the_contract_and_of_the_library() {
+        let max = |name| KEYS.iter().find(|key| key.name == name).and_then(|key| key.span).expect("a number").1;
+        assert_eq!(max("media.workers"), WORKERS_MAX as u64);
+        assert_eq!(max("media.legs_max"), (WORKERS_MAX * LEGS_PER_WORKER_MAX) as u64);
+        // A longer one would panic at each client that connects.
+        assert!(max("limits.session_queue_max") <= tokio::sync::Semaphore::MAX_PERMITS as u64);
     }
 }

@@ -34,7 +34,7 @@ pub enum SettingsError {
     #[error("{path}: {error}\n  All keys with their documentation: crosspoint config --explain")]
     File { path: String, error: FileError },
     #[error("{origin}: {name} expects {expects}, not \"{text}\"")]
-    BadValue { origin: Origin, name: &'static str, expects: &'static str, text: String },
+    BadValue { origin: Origin, name: &'static str, expects: String, text: String },
     #[error("{name} is \"{text}\" ({origin}), {why}; {next}")]
     Refused { name: &'static str, text: String, origin: Origin, why: String, next: &'static str },
     #[error("{name} is \"{text}\" ({origin}), and dev mode works with placeholder keys that everybody knows, so it stays on loopback.
@@ -108,7 +108,7 @@ fn pick(
     if (key.accepts)(&text) {
         Ok((text, origin))
     } else {
-        Err(SettingsError::BadValue { origin, name: key.name, expects: key.expects, text })
+        Err(SettingsError::BadValue { origin, name: key.name, expects: key.expects(), text })
     }
 }
 

@@ -19,11 +19,19 @@ pub enum TomlKind {
 /// A type of setting.
 pub trait Setting: Sized {
     const KIND: TomlKind = TomlKind::String;
-    /// Completes the sentence "expects …".
+    /// Completes the sentence "expects …"; of a number, its span follows.
     const EXPECTS: &'static str;
 
     fn read(text: &str) -> Option<Self>;
+
+    /// Whether a number is one of these; what is no number has no span.
+    fn is_within(&self, _span: Span) -> bool {
+        true
+    }
 }
+
+/// The least and the greatest number that a setting may be.
+pub type Span = (u64, u64);
 
 impl Setting for String {
     const EXPECTS: &'static str = "text";
@@ -41,22 +49,31 @@ impl Setting for bool {
 }
 
 macro_rules! integers {
-    ($($type:ty: $expects:literal),+) => { $(
+    ($($type:ty),+) => { $(
         impl Setting for $type {
             const KIND: TomlKind = TomlKind::Integer;
-            const EXPECTS: &'static str = $expects;
+            const EXPECTS: &'static str = "a whole number";
             fn read(text: &str) -> Option<Self> {
                 text.parse().ok()
+            }
+            fn is_within(&self, (min, max): Span) -> bool {
+                u64::try_from(*self).is_ok_and(|number| (min..=max).contains(&number))
             }
         }
     )+ };
 }
 
-integers! {
-    u16: "a whole number from 0 to 65535",
-    u32: "a whole number from 0 to 4294967295",
-    u64: "a whole number, 0 or more",
-    usize: "a whole number, 0 or more"
+integers! { u16, u32, u64, usize }
+
+impl Setting for Option<f64> {
+    const EXPECTS: &'static str = "nothing, or a number";
+    fn read(text: &str) -> Option<Self> {
+        if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+    }
+    /// What is written as a number and is none is within no span.
+    fn is_within(&self, (min, max): Span) -> bool {
+        self.is_none_or(|number| (min as f64..=max as f64).contains(&number))
+    }
 }
 
 impl Setting for PathBuf {
@@ -88,8 +105,7 @@ macro_rules! optional {
 optional! {
     SocketAddr: "an address and port such as 127.0.0.1:8088, or nothing",
     IpAddr: "an IP address such as 203.0.113.5, or nothing",
-    PathBuf: "a path, or nothing",
-    f64: "a number, or nothing"
+    PathBuf: "a path, or nothing"
 }
 
 /// An address for media of ng calls, under a name that messages choose it by.
