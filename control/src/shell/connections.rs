@@ -1,20 +1,25 @@
-//! Bounds on TCP connections before a byte of them is read: in total and per address.
+//! Bounds on TCP connections before a byte of them is read: in total and per address; and on what a connection may send
+//! without saying anything.
 //!
 //! Used as the acceptor of every listener. The permit travels in the stream and is given back when it is dropped. The
 //! bound of one address does not hold for loopback, where a proxy brings everybody's connections from one address.
+//! Requests find the [`Meter`] of their connection among their extensions.
 
+use axum::Extension;
 use axum::extract::connect_info::Connected;
+use axum::middleware::AddExtension;
 use axum_server::accept::Accept;
 use std::collections::HashMap;
-use std::future::{Ready, ready};
+use std::future::{self, Ready};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tower_layer::Layer;
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +39,7 @@ pub struct Connections {
     per_address_max: usize,
     open: Mutex<Open>,
     refused: AtomicU64,
+    messages_endless: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -44,11 +50,22 @@ struct Open {
 
 impl Connections {
     pub fn new(total_max: usize, per_address_max: usize) -> Arc<Connections> {
-        Arc::new(Connections { total_max, per_address_max, open: Mutex::default(), refused: AtomicU64::new(0) })
+        Arc::new(Connections {
+            total_max,
+            per_address_max,
+            open: Mutex::default(),
+            refused: AtomicU64::new(0),
+            messages_endless: AtomicU64::new(0),
+        })
     }
 
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Connections that ended for [`Meter`]'s bound.
+    pub fn messages_endless(&self) -> u64 {
+        self.messages_endless.load(Ordering::Relaxed)
     }
 
     fn admit(self: &Arc<Self>, address: IpAddr) -> io::Result<Permit> {
@@ -98,14 +115,57 @@ impl Drop for Permit {
     }
 }
 
+/// What a connection has sent beyond what it has said. A WebSocket message may come in fragments without end, each empty
+/// (RFC 6455 §5.4): the library bounds the bytes of a message, not its fragments, and hands over nothing until the last.
+#[derive(Debug)]
+pub struct Meter {
+    connections: Arc<Connections>,
+    unaccounted_bytes: AtomicU64,
+    /// No bound before a session sets one: requests of HTTP have theirs.
+    unaccounted_bytes_max: AtomicU64,
+}
+
+/// How the error of a connection beyond its bound begins, for whoever sees only its text.
+pub const MESSAGE_ENDLESS: &str = "message without end";
+
+impl Meter {
+    fn new(connections: Arc<Connections>) -> Arc<Meter> {
+        let (unaccounted_bytes, unaccounted_bytes_max) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Arc::new(Meter { connections, unaccounted_bytes, unaccounted_bytes_max })
+    }
+
+    /// From now on.
+    pub fn bound(&self, unaccounted_bytes_max: u64) {
+        self.unaccounted_bytes.store(0, Ordering::Relaxed);
+        self.unaccounted_bytes_max.store(unaccounted_bytes_max, Ordering::Relaxed);
+    }
+
+    /// So many bytes were worth it.
+    pub fn account(&self, bytes: u64) {
+        let less = |unaccounted: u64| Some(unaccounted.saturating_sub(bytes));
+        // A closure that always gives a value cannot fail.
+        let _ = self.unaccounted_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    fn read(&self, bytes: usize) -> io::Result<()> {
+        let (bytes, max) = (bytes as u64, self.unaccounted_bytes_max.load(Ordering::Relaxed));
+        if self.unaccounted_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= max {
+            return Ok(());
+        }
+        // Once for each connection, which reads no more after it.
+        self.connections.messages_endless.fetch_add(1, Ordering::Relaxed);
+        Err(io::Error::other(MESSAGE_ENDLESS))
+    }
+}
+
 /// Admits or refuses accepted connections.
 #[derive(Clone, Debug)]
 pub struct Doorkeeper(pub Arc<Connections>);
 
 impl<S> Accept<TcpStream, S> for Doorkeeper {
     type Stream = Admitted;
-    type Service = S;
-    type Future = Ready<io::Result<(Admitted, S)>>;
+    type Service = AddExtension<S, Arc<Meter>>;
+    type Future = Ready<io::Result<(Admitted, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let admit = || {
@@ -113,7 +173,11 @@ impl<S> Accept<TcpStream, S> for Doorkeeper {
             stream.set_nodelay(true)?;
             self.0.admit(address)
         };
-        ready(admit().map(|permit| (Admitted { stream, _permit: permit }, service)))
+        future::ready(admit().map(|permit| {
+            let meter = Meter::new(self.0.clone());
+            let service = Extension(meter.clone()).layer(service);
+            (Admitted { stream, meter, _permit: permit }, service)
+        }))
     }
 }
 
@@ -121,12 +185,15 @@ impl<S> Accept<TcpStream, S> for Doorkeeper {
 #[derive(Debug)]
 pub struct Admitted {
     stream: TcpStream,
+    meter: Arc<Meter>,
     _permit: Permit,
 }
 
 impl AsyncRead for Admitted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        Poll::Ready(read.and_then(|()| self.meter.read(buffer.filled().len() - before)))
     }
 }
 

@@ -4,7 +4,7 @@
 //! Files are embedded and looked up by their exact path, so there is no directory to traverse.
 
 use super::access::{Origins, is_this_machine, loopback_hosts_only, this_machine_only};
-use super::connections::{Connections, Remote};
+use super::connections::{Connections, Meter, Remote};
 use super::core_loop::{Arrival, CoreView};
 use super::dataplane_keeper::LinkState;
 use super::dataplane_link::LinkRequest;
@@ -14,13 +14,13 @@ use super::session::{self, Inlet, OpenSessions, SessionLimits};
 use super::store::PendingWrites;
 use super::{dev_token, health, metrics, pages};
 use crate::core::input::SessionId;
-use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -108,6 +108,7 @@ async fn healthz(State(app): State<App>, ConnectInfo(remote): ConnectInfo<Remote
 async fn signal(
     State(app): State<App>,
     ConnectInfo(Remote(remote)): ConnectInfo<Remote>,
+    Extension(meter): Extension<Arc<Meter>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -125,8 +126,8 @@ async fn signal(
         .write_buffer_size(SOCKET_BUFFER_BYTES);
     upgrade.on_upgrade(move |socket| async move {
         let _open = app.open_sessions.enter();
-        session::serve(socket, session, remote, limits, Inlet { arrivals: app.arrivals, fresh_keys: app.fresh_keys })
-            .await;
+        let inlet = Inlet { arrivals: app.arrivals, fresh_keys: app.fresh_keys, meter };
+        session::serve(socket, session, remote, limits, inlet).await;
     })
 }
 

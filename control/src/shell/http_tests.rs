@@ -337,3 +337,37 @@ async fn connections_beyond_the_bound_are_not_served() {
     // The permit comes back when the session's task notices the closed socket.
     assert!(matches!(bridge.input().await, Input::SessionClosed { .. }));
 }
+
+/// RFC 6455 §5.2: a text frame that is not the last of its message, then empty continuations; client frames are masked.
+#[tokio::test]
+async fn message_of_empty_fragments_without_end_closes_the_socket_and_is_counted() {
+    const FIRST: [u8; 6] = [0x01, 0x80, 0, 0, 0, 0];
+    const MORE: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
+    const LAST: [u8; 6] = [0x80, 0x80, 0, 0, 0, 0];
+    let mut bridge = bridge(true, 8).await;
+    let mut socket = bridge.connect().await;
+    let (_session, _outgoing) = bridge.opened().await;
+    let MaybeTlsStream::Plain(stream) = socket.get_mut() else { panic!("a plain socket") };
+    // Some are no reason.
+    stream.write_all(&[&FIRST[..], &MORE.repeat(1000), &LAST].concat()).await.expect("written");
+    let flood = async {
+        stream.write_all(&FIRST).await.expect("written");
+        let many = MORE.repeat(10_000);
+        for _ in 0..1000 {
+            if stream.write_all(&many).await.is_err() {
+                return;
+            }
+        }
+        panic!("it takes fragments without end");
+    };
+    tokio::time::timeout(Duration::from_secs(20), flood).await.expect("it ends");
+    assert!(matches!(bridge.input().await, Input::SessionClosed { .. }));
+    let mut arriving = bridge.arriving;
+    tokio::spawn(async move {
+        while let Some(Arrival::Look(reply)) = arriving.recv().await {
+            let _ = reply.send(CoreView::default());
+        }
+    });
+    let figures = request_at(bridge.metrics, "GET /metrics HTTP/1.0\r\n\r\n".into()).await;
+    assert!(figures.contains("crosspoint_sessions_message_endless_closed_total 1\n"), "{figures}");
+}

@@ -9,6 +9,7 @@
 //! close when we hear nothing for 30 s. Nothing here decides by what is in a message. The core bounds the rate of messages;
 //! frames that it does not see (heartbeats, pings) are held to the same rate here.
 
+use super::connections::{MESSAGE_ENDLESS, Meter};
 use super::core_loop::{Arrival, Outgoing};
 use super::fresh_keys::FreshKeys;
 use crate::core::input::{Input, SessionId};
@@ -25,6 +26,13 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(7);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A frame that the peer's TCP window does not take in this time ends the session.
 const SEND_MAX: Duration = Duration::from_secs(10);
+/// Beyond a message of the greatest length, a client may send so much that no message accounts for: what is read ahead, and
+/// headers of fragments and of TLS records.
+const UNACCOUNTED_BYTES_SLACK: u64 = 64 << 10;
+/// What a frame costs at most besides its content: its header, and that of a TLS record of its own.
+const FRAME_BYTES: u64 = 64;
+/// Forgiven at each heartbeat, so that the headers of honest fragments do not add up over days.
+const FORGIVEN_BYTES: u64 = 7 << 10;
 /// How long a closing handshake may take (RFC 6455 §7.1.1).
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
@@ -58,6 +66,8 @@ pub struct SessionLimits {
 pub struct Inlet {
     pub arrivals: mpsc::Sender<Arrival>,
     pub fresh_keys: FreshKeys,
+    /// Of the session's connection.
+    pub meter: Arc<Meter>,
 }
 
 /// How many frames without a message may still come: a bucket that fills with time.
@@ -110,6 +120,7 @@ pub async fn serve(mut socket: WebSocket, session: SessionId, remote: SocketAddr
     if inlet.arrivals.send(Arrival::SessionOpened { session, remote, outgoing }).await.is_err() {
         return;
     }
+    inlet.meter.bound((limits.message_bytes_max as u64).saturating_mul(2) + UNACCOUNTED_BYTES_SLACK);
     let end = exchange(&mut socket, session, limits, &mut queue, &inlet).await;
     // The core hears of it before the closing handshake, which the peer may delay.
     let _ = inlet.arrivals.send(Arrival::Input(Input::SessionClosed { session })).await;
@@ -139,6 +150,7 @@ async fn exchange(
             },
             received = socket.recv() => {
                 heard = Instant::now();
+                inlet.meter.account(received.as_ref().map_or(0, worth));
                 match receive(received, session, limits, inlet).await {
                     Ok(Received::Message) => Ok(()),
                     Ok(Received::Nothing) => pace.frame(limits, heard),
@@ -146,6 +158,7 @@ async fn exchange(
                 }
             }
             _ = heartbeat.tick() => {
+                inlet.meter.account(FORGIVEN_BYTES);
                 if heard.elapsed() > SILENCE_MAX { Err(End::Gone) } else { send(socket, "\n".into()).await }
             }
         };
@@ -160,6 +173,16 @@ async fn send(socket: &mut WebSocket, text: String) -> Result<(), End> {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(End::Gone),
     }
+}
+
+/// What a frame may have cost on the wire, with the headers of fragments and records of a decent size.
+fn worth(received: &Result<Message, axum::Error>) -> u64 {
+    let bytes = match received {
+        Ok(Message::Text(text)) => text.len(),
+        Ok(Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes)) => bytes.len(),
+        Ok(Message::Close(_)) | Err(_) => 0,
+    } as u64;
+    bytes + bytes / 64 + FRAME_BYTES
 }
 
 enum Received {
@@ -197,6 +220,8 @@ fn end_of(error: &axum::Error) -> End {
     let text = error.to_string();
     if text.contains("too long") || text.contains("too big") {
         End::Close(close_code::TOO_BIG, "message too long")
+    } else if text.contains(MESSAGE_ENDLESS) {
+        End::Close(close_code::POLICY, "message without end")
     } else if text.contains("rotocol") || text.contains("UTF-8") {
         End::Close(close_code::PROTOCOL_ERROR, "protocol error")
     } else {

@@ -84,6 +84,11 @@ fn shell_families(scrape: &Scrape) -> Vec<Family> {
             "TCP connections refused for limits.connections_per_address_max or limits.sessions_max",
         ),
         counter(
+            "crosspoint_sessions_message_endless_closed",
+            scrape.messages_endless,
+            "Signaling sockets closed for a message in fragments without end",
+        ),
+        counter(
             "crosspoint_log_lines_dropped",
             scrape.log_lines_dropped,
             "Log lines given up because standard error did not take them",

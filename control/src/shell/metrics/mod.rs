@@ -45,6 +45,7 @@ pub struct Scrape {
     pub store_failed: u64,
     pub store_dropped: u64,
     pub connections_refused: u64,
+    pub messages_endless: u64,
     pub log_lines_dropped: u64,
 }
 
@@ -86,6 +87,7 @@ async fn scrape(app: &App) -> Scrape {
         store_failed: writer.failed.load(Relaxed),
         store_dropped: writer.dropped.load(Relaxed),
         connections_refused: app.connections.refused(),
+        messages_endless: app.connections.messages_endless(),
         log_lines_dropped: super::log::lines_dropped(),
     }
 }
