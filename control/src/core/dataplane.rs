@@ -120,7 +120,7 @@ impl Core {
         match event {
             Event::LegConnected { leg, remote_addr, .. } => {
                 self.set_connected(leg, true);
-                turn.note(Level::Debug, "leg_connected", &[("leg", &leg), ("remote", &remote_addr)]);
+                self.note_leg(turn, Level::Info, "leg_connected", leg, &[("remote", &remote_addr)]);
             }
             Event::LegReported { leg, report } => {
                 if let Some(entry) = self.leg_mut(leg) {
@@ -135,20 +135,37 @@ impl Core {
                 }
             }
             Event::LegMoved { leg, remote_addr } => {
-                turn.note(Level::Debug, "leg_moved", &[("leg", &leg), ("remote", &remote_addr)]);
+                self.note_leg(turn, Level::Debug, "leg_moved", leg, &[("remote", &remote_addr)]);
             }
-            Event::DigitHeard { leg, .. } => turn.note(Level::Debug, "digit_heard", &[("leg", &leg)]),
+            Event::DigitHeard { leg, .. } => self.note_leg(turn, Level::Debug, "digit_heard", leg, &[]),
             Event::LegSilent { leg, silent_ms } => {
-                turn.note(Level::Debug, "leg_silent", &[("leg", &leg), ("silent_ms", &silent_ms)]);
+                self.note_leg(turn, Level::Debug, "leg_silent", leg, &[("silent_ms", &silent_ms)]);
             }
-            Event::LegHeard { leg } => turn.note(Level::Debug, "leg_heard", &[("leg", &leg)]),
+            Event::LegHeard { leg } => self.note_leg(turn, Level::Debug, "leg_heard", leg, &[]),
             Event::Drained => turn.note(Level::Info, "dataplane_drained", &[]),
         }
     }
 
+    /// A line about a leg: with the number by which the dataplane's lines name it, and the SID by which its client knows it and
+    /// its record is found.
+    pub(super) fn note_leg(
+        &self,
+        turn: &mut Turn,
+        level: Level,
+        kind: &'static str,
+        leg: LegId,
+        fields: &[(&'static str, &dyn std::fmt::Display)],
+    ) {
+        let sid = self.leg(leg).map(|entry| entry.sid.as_str());
+        let mut all: Vec<(&'static str, &dyn std::fmt::Display)> = vec![("leg", &leg)];
+        all.extend(sid.as_ref().map(|sid| ("call_sid", sid as &dyn std::fmt::Display)));
+        all.extend_from_slice(fields);
+        turn.note(level, kind, &all);
+    }
+
     pub(super) fn leg_failed(&mut self, turn: &mut Turn, leg: LegId, why: LegFailure) {
         let Some((role, state)) = self.leg(leg).map(|l| (l.role, l.state)) else { return };
-        turn.note(Level::Info, "leg_failed", &[("leg", &leg), ("why", &why)]);
+        self.note_leg(turn, Level::Info, "leg_failed", leg, &[("why", &why)]);
         let key = self.legs.get(&leg).copied();
         match (why, state) {
             // A client that hangs up closes its media too, and the packet may overtake the message.

@@ -334,7 +334,7 @@ impl Core {
                 entry.advance(LegEvent::SocketLost);
                 self.timers.cancel(Timer::MediaGone(leg));
                 self.timers.set(Timer::Reconnect(leg), turn.now.monotonic_ms + wait_ms);
-                turn.note(Level::Info, "leg_away", &[("leg", &leg), ("wait_ms", &wait_ms)]);
+                self.note_leg(turn, Level::Info, "leg_away", leg, &[("wait_ms", &wait_ms)]);
             }
             LegState::Opening | LegState::Waiting if role == LegRole::Caller => {
                 self.end_call(turn, key, Ending::Canceled)

@@ -243,7 +243,7 @@ impl Core {
     /// The dataplane did not make it.
     pub(super) fn leg_refused(&mut self, turn: &mut Turn, leg: LegId, why: &dyn std::fmt::Display) {
         let Some(key) = self.legs.get(&leg).copied() else { return };
-        turn.note(Level::Warn, "leg_refused", &[("leg", &leg), ("why", why)]);
+        self.note_leg(turn, Level::Warn, "leg_refused", leg, &[("why", why)]);
         match self.leg(leg).map(|leg| leg.role) {
             Some(LegRole::Caller) => self.end_call(turn, key, Ending::NoDataplane),
             Some(LegRole::Callee) => self.drop_branch(turn, leg, Some(Ending::NoDataplane)),

@@ -43,7 +43,7 @@ impl Core {
             }
             Ok((leg, description)) => {
                 self.counters.calls_resumed += 1;
-                turn.note(Level::Info, "leg_resumed", &[("leg", &leg)]);
+                self.note_leg(turn, Level::Info, "leg_resumed", leg, &[]);
                 self.move_leg(turn, leg, session);
                 self.redescribe(turn, leg, description, invite.sdp, Redescription::Resumption);
             }

@@ -319,3 +319,16 @@ fn offers_that_cannot_be_served_are_refused_with_a_code() {
         assert_eq!(code(&world.only(alice, "hangup")), Some(expected), "{sdp}");
     }
 }
+
+/// The dataplane's lines name a leg by its number, people and records by its SID.
+#[test]
+fn lines_about_a_leg_name_it_by_its_number_and_by_the_sid_that_its_client_knows() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    let leg = world.core.sids[&talk.bob_sid];
+    world.input(Input::DataplaneSaid(Event::LegSilent { leg, silent_ms: 10_000 }));
+    let note = world.notes.iter().find(|note| note.kind == "leg_silent").expect("a line");
+    let field = |name: &str| note.fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+    assert_eq!(field("call_sid"), Some(talk.bob_sid.as_str()));
+    assert_eq!((field("leg"), field("silent_ms")), (Some(leg.to_string().as_str()), Some("10000")));
+}
