@@ -211,8 +211,9 @@ function endCall(ended, how) {
   if (call !== ended) return;
   const peer = $('peer').textContent;
   const duration = openedAt_ms ? `The call with ${peer} lasted ${clock(Date.now() - openedAt_ms)}.` : `No call with ${peer}.`;
+  const limit = ended.isLengthLimitReached ? ' The bridge ended it: it had the length that the caller’s token allows.' : '';
   const unanswered = ended.isAnsweredElsewhere ? `Answered elsewhere: ${peer}.` : `Missed call from ${peer}.`;
-  $('last').textContent = { cancel: unanswered, reject: `Declined ${peer}.`, disconnect: duration }[how] ?? '';
+  $('last').textContent = { cancel: unanswered, reject: `Declined ${peer}.`, disconnect: duration + limit }[how] ?? '';
   $('stage').dataset.status = 'closed';
   $('stage').hidden = true;
   call = null;

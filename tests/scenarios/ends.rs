@@ -212,8 +212,9 @@ async fn length_limit_of_the_grant_ends_the_call_on_both_sides() {
     let mut alice = Phone::with_token(&server, "alice", &token::hs256(&claims)).await;
     let mut bob = Phone::register(&server, "bob").await;
     let _call = phone::talk(&mut alice, &mut bob).await;
-    alice.session.expect("hangup").await;
-    bob.session.expect("hangup").await;
+    for phone in [&mut alice, &mut bob] {
+        assert_eq!(phone.session.expect("hangup").await["reason"], "length_limit");
+    }
     assert_eq!(server.await_calls(1)[0]["ended_by"], "bridge");
 }
 

@@ -13,7 +13,7 @@
 //!   Gone(role)      connection_lost hangup, or - for whoever is gone    hangup, or -
 //!   MediaFailed(r)  media_failed    hangup 53405 for whose media failed, hangup for the other
 //!   DataplaneLost   media_failed    hangup 53405       cancel           hangup 53405
-//!   LengthLimit     length_limit    hangup             -                hangup
+//!   LengthLimit     length_limit    hangup, with that reason            hangup, with that reason
 //!   KeyFallen(r)    revoked         hangup 20101 for the bearer, hangup for the other
 //!   Operator        operator        hangup             cancel           hangup
 //!   Interrupted     interrupted     control restarted before the answer; nobody can be told
@@ -143,8 +143,12 @@ impl Ending {
         match (self.told(leg.role), leg.role, leg.state) {
             (Told::Nothing, ..) | (_, LegRole::Callee, LegState::Opening) => None,
             (_, LegRole::Callee, LegState::Waiting) => Some(ToClient::Cancel { callsid, answered_elsewhere: false }),
-            (Told::Plainly, ..) => Some(ToClient::HangUp { callsid, refusal: None }),
-            (Told::Error(refusal), ..) => Some(ToClient::HangUp { callsid, refusal: Some(refusal) }),
+            (Told::Plainly, ..) => {
+                // Nobody pressed anything: its client would take it for the other party's doing.
+                let reason = matches!(self, Ending::LengthLimit).then_some(self.reason());
+                Some(ToClient::HangUp { callsid, refusal: None, reason })
+            }
+            (Told::Error(refusal), ..) => Some(ToClient::HangUp { callsid, refusal: Some(refusal), reason: None }),
         }
     }
 }

@@ -76,7 +76,8 @@ impl Core {
                 [("why", &refusal.name()), ("identity", &identity), ("callsid", &callsid)];
             turn.note(Level::Info, "invite_refused", &fields);
         }
-        turn.send(session, &ToClient::HangUp { callsid: callsid.to_owned(), refusal: Some(refusal) });
+        let callsid = callsid.to_owned();
+        turn.send(session, &ToClient::HangUp { callsid, refusal: Some(refusal), reason: None });
     }
 
     fn start_call(&mut self, turn: &mut Turn, session: SessionId, invite: Invite, admitted: Admitted) {

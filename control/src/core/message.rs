@@ -199,6 +199,8 @@ pub enum ToClient {
     HangUp {
         callsid: String,
         refusal: Option<Refusal>,
+        /// Of an end that is no error and not the other party's doing; as a call record names it.
+        reason: Option<&'static str>,
     },
     Message(Message),
     Ack {
@@ -260,7 +262,13 @@ impl ToClient {
                 ("cancel", json!({ "callsid": callsid, "reason": "answered_elsewhere" }))
             }
             ToClient::Cancel { callsid, answered_elsewhere: false } => ("cancel", json!({ "callsid": callsid })),
-            ToClient::HangUp { callsid, refusal } => ("hangup", with_error(json!({ "callsid": callsid }), *refusal)),
+            ToClient::HangUp { callsid, refusal, reason: None } => {
+                ("hangup", with_error(json!({ "callsid": callsid }), *refusal))
+            }
+            // Ours too.
+            ToClient::HangUp { callsid, refusal, reason } => {
+                ("hangup", with_error(json!({ "callsid": callsid, "reason": reason }), *refusal))
+            }
             ToClient::Message(message) => ("message", json!(message)),
             ToClient::Ack { callsid, voiceeventsid } => {
                 ("ack", json!({ "acktype": "message", "callsid": callsid, "voiceeventsid": voiceeventsid }))

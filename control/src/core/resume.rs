@@ -49,7 +49,7 @@ impl Core {
             }
             Err(Denied::Refused(refusal)) => self.refuse_invite(turn, session, &invite.callsid, refusal),
             Err(Denied::Ended(refusal)) => {
-                turn.send(session, &ToClient::HangUp { callsid: invite.callsid, refusal });
+                turn.send(session, &ToClient::HangUp { callsid: invite.callsid, refusal, reason: None });
             }
         }
     }
@@ -110,7 +110,7 @@ impl Core {
         let farewell = if rings {
             ToClient::Cancel { callsid, answered_elsewhere: false }
         } else {
-            ToClient::HangUp { callsid, refusal: None }
+            ToClient::HangUp { callsid, refusal: None, reason: None }
         };
         turn.send(earlier, &farewell);
     }

@@ -89,6 +89,8 @@ export class Call extends EventEmitter {
   codec = '';
   /** Whether it was cancelled because another device of ours answered it. */
   isAnsweredElsewhere = false;
+  /** Whether it ended because it had the length that the caller's token allows. */
+  isLengthLimitReached = false;
 
   #host;
   #origin;
@@ -415,9 +417,10 @@ export class Call extends EventEmitter {
   }
 
   /** @param {any} payload */
-  #onHangup({ error }) {
+  #onHangup({ error, reason }) {
     if (this.#status === 'pending') return this.#onCancel();
     if (this.#isClosed()) return;
+    this.isLengthLimitReached = reason === 'length_limit';
     this.#close();
     if (error) this.emit('error', errorFromWire(error));
     this.emit('disconnect', this);

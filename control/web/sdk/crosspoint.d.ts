@@ -153,6 +153,8 @@ export class Call extends EventEmitter<CallEvents> {
   readonly codec: string;
   /** Whether a `cancel` came because another device of this identity answered. */
   readonly isAnsweredElsewhere: boolean;
+  /** Whether a `disconnect` came because the call had the length that the caller's token allows. */
+  readonly isLengthLimitReached: boolean;
   readonly connectToken: string | undefined;
   readonly customParameters: Map<string, string>;
   readonly direction: 'INCOMING' | 'OUTGOING';

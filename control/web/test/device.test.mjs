@@ -199,6 +199,15 @@ test('an_outgoing_call_rings_opens_and_hangs_up', async () => {
   device.destroy();
 });
 
+test('a_call_that_had_its_length_says_so_and_any_other_does_not', async () => {
+  for (const [reason, isLimit] of [['length_limit', true], [undefined, false]]) {
+    const { call, callEvents, device, sockets } = await answered();
+    sockets.last.message('hangup', { callsid: 'CA1', reason });
+    assert.deepEqual([callEvents.at(-1), call.isLengthLimitReached], ['disconnect', isLimit]);
+    device.destroy();
+  }
+});
+
 test('a_refused_call_ends_with_the_code_of_the_bridge', async () => {
   const { call, callEvents, device, sockets, streams } = await dialled();
   sockets.last.message('hangup', { callsid: call.outboundConnectionId, error: { code: 31486, message: 'busy' } });
