@@ -22,7 +22,7 @@ fn text(effective: &Effective, reachable: &Reachable, ng: &NgReachable, link: &L
     let flags = &flags(effective);
     let mut out = String::new();
     if reachable.plain.or(reachable.tls).is_some() {
-        clients(settings, reachable, has_keys, flags, &mut out);
+        clients(effective, settings, reachable, has_keys, flags, &mut out);
     }
     relay(ng, &mut out);
     media(settings, link, &mut out);
@@ -35,7 +35,14 @@ fn line(out: &mut String, name: &str, value: String) {
     let _ = writeln!(out, "  {name:<11} {value}");
 }
 
-fn clients(settings: &Settings, reachable: &Reachable, has_keys: bool, flags: &str, out: &mut String) {
+fn clients(
+    effective: &Effective,
+    settings: &Settings,
+    reachable: &Reachable,
+    has_keys: bool,
+    flags: &str,
+    out: &mut String,
+) {
     let command = command();
     let mut line = |name: &str, value: String| line(out, name, value);
     let named = |address: SocketAddr| named(address, settings.media_advertise);
@@ -50,7 +57,7 @@ fn clients(settings: &Settings, reachable: &Reachable, has_keys: bool, flags: &s
     }
     line("sdk", format!("{base}/sdk/crosspoint.js   documentation: {base}/docs"));
     if has_keys {
-        line("token", format!("{command} token --identity alice{flags}"));
+        line("token", format!("{}{command} token --identity alice{flags}", dev_mode(effective)));
     } else {
         line("keys", format!("none yet, so every token is refused: {command} accounts create --name NAME{flags}"));
         line("", format!("then {command} keys create{flags}"));
@@ -164,6 +171,15 @@ fn flags(effective: &Effective) -> String {
     }
 }
 
+/// Before a command whose default is another mode than this server's: that would sign with the placeholder key, or not.
+fn dev_mode(effective: &Effective) -> &'static str {
+    match effective.find("dev") {
+        ("true", Origin::Flag(_)) if effective.file().is_some() => "CROSSPOINT_DEV=true ",
+        ("false", Origin::Flag(_)) if effective.file().is_none() => "CROSSPOINT_DEV=false ",
+        _ => "",
+    }
+}
+
 /// As one word of a shell's command line.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
@@ -207,7 +223,9 @@ mod tests {
         let text = banner(&flags, "0.0.0.0:443", false);
         assert!(text.contains("https://203.0.113.5:443/") && !text.contains("//0.0.0.0"), "{text}");
         assert!(text.contains("keys create") && !text.contains("two names") && !text.contains(" token --"), "{text}");
-        assert!(banner(&flags, "0.0.0.0:443", true).contains(" token --identity"));
+        let text = banner(&flags, "0.0.0.0:443", true);
+        assert!(text.contains(" CROSSPOINT_DEV=false ") && text.contains(" token --identity"), "{text}");
+        assert!(!banner(&[], "127.0.0.1:8088", true).contains("CROSSPOINT_DEV"));
         assert!(banner(&[], "127.0.0.1:8088", true).contains("sign in as two names"));
     }
 
