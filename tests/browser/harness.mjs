@@ -92,6 +92,11 @@ export class Server {
     return Number(readdirSync('/proc').find((name) => /^\d+$/.test(name) && isOurs(name)) ?? 0);
   }
 
+  /** A token of the command line. @param {string[]} flags */
+  token(flags) {
+    return execFileSync(BINARY, ['token', `--data-dir=${this.dataDir}`, ...flags], { encoding: 'utf8' }).trim();
+  }
+
   /** Records of ended calls. */
   calls() {
     const text = execFileSync(BINARY, ['calls', '--json', `--data-dir=${this.dataDir}`], { encoding: 'utf8' }).trim();

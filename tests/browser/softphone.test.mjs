@@ -24,6 +24,18 @@ afterEach(() => closePages(browsers));
 
 const by = (page, name) => page.locator(`[data-test="${name}"]`);
 
+/** Signed in with a token of the command line. */
+async function withToken(browser, flags, state) {
+  const page = await openPage(browser, { viewport: { width: 1280, height: 800 } });
+  await page.goto(`${server.url}/`);
+  await page.locator('#token-details summary').click();
+  await by(page, 'token').fill(server.token(['--identity=alice', ...flags]));
+  await by(page, 'signin').click();
+  await by(page, 'desk').waitFor({ state: 'visible' });
+  await until(() => `the pill to say ${state}`, async () => await by(page, 'registration').innerText() === state);
+  return page;
+}
+
 async function signedIn(browser, name, viewport) {
   const page = await openPage(browser, { viewport });
   await page.goto(`${server.url}/`);
@@ -110,4 +122,35 @@ test('hold silences both sides and resuming brings them back', async () => {
   await assertHears(bob, 440, 2, 'bob');
   await by(bob, 'hangup').click();
   await by(alice, 'to').waitFor({ state: 'visible' });
+});
+
+test('a token that may only place calls keeps its page and calls, and an end by the length that it allows is said on both sides', async () => {
+  const viewport = { width: 1280, height: 800 };
+  const bob = await signedIn(browsers[1], 'bob', viewport);
+  const alice = await withToken(browsers[0], ['--no-incoming', '--max-call-seconds=1'], 'calls out only');
+  await by(alice, 'to').fill('bob');
+  await by(alice, 'call').click();
+  await by(bob, 'accept').click();
+  for (const page of [alice, bob]) {
+    await by(page, 'to').waitFor({ state: 'visible' });
+    assert.match(await by(page, 'last').innerText(), /lasted 0:0\d\. The bridge ended it: it had the length/);
+    assert.equal(await by(page, 'error').isVisible(), false);
+  }
+});
+
+test('Enter accepts a call only once its user has stopped typing, and says so only then', async () => {
+  const viewport = { width: 1280, height: 800 };
+  const [alice, bob] = [await signedIn(browsers[0], 'alice', viewport), await signedIn(browsers[1], 'bob', viewport)];
+  await by(alice, 'to').fill('bob');
+  const typing = (async () => {
+    while (await by(bob, 'stage').getAttribute('data-status') === 'closed') await bob.keyboard.type('c');
+  })();
+  await alice.keyboard.press('Enter');
+  await typing;
+  await bob.keyboard.press('Enter');
+  assert.equal(await bob.locator('#enter-hint').isVisible(), false, 'promised to who is typing');
+  assert.equal(await by(bob, 'stage').getAttribute('data-status'), 'pending', 'taken by who was typing');
+  await bob.locator('#enter-hint').waitFor({ state: 'visible' });
+  await bob.keyboard.press('Enter');
+  await Promise.all([inCall(alice), inCall(bob)]);
 });
