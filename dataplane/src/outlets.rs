@@ -86,7 +86,7 @@ impl<'ends> Outlets<'ends> {
     }
 
     fn tell_silence(&mut self, leg: &mut Leg, now: Nanos) {
-        if leg.silent == leg.told.silent || leg.state != LegState::Connected {
+        if leg.silent == leg.told.silent || leg.state == LegState::Failed {
             return;
         }
         let silent_ms = u32::try_from(now.since(leg.last_heard).as_millis()).unwrap_or(u32::MAX);

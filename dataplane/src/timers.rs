@@ -115,6 +115,9 @@ impl Timers {
     }
 
     fn visit_opening(&mut self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos) {
+        if leg.last_heard != Nanos::ZERO && leg.part.session().is_none() {
+            self.notice_silence(leg, outlets, now);
+        }
         if leg.deadlines.connect.is_some_and(|deadline| now >= deadline) {
             fail(leg, LegFailure::ConnectTimeout, outlets, now);
         }
@@ -153,9 +156,11 @@ impl Timers {
         }
     }
 
-    /// A peer that may send and does not is silent; one that is held is not expected to.
+    /// A peer that may send and does not is silent; one that is held is not expected to. Of a translator's peer that is told
+    /// all the same: control knows of holds and has another patience with them.
     fn notice_silence(&self, leg: &mut Leg, outlets: &mut Outlets, now: Nanos) {
-        if !leg.may_receive(Medium::Audio) && !leg.may_receive(Medium::Video) {
+        let is_end = leg.part.session().is_some();
+        if is_end && !leg.may_receive(Medium::Audio) && !leg.may_receive(Medium::Video) {
             leg.last_heard = now;
             return;
         }

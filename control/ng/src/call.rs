@@ -328,19 +328,21 @@ impl Call {
         kit.orders.give(Command::SetRtpRemote { leg: local.leg, remote }, purpose, turn);
     }
 
-    /// No leg is left that hears anything.
+    /// No leg is left that hears anything. Of those whose party has not answered yet, the dataplane says nothing; a call
+    /// that nobody has answered has its own time.
     pub fn is_silent(&self) -> bool {
-        let mut legs = self.legs().peekable();
-        legs.peek().is_some() && legs.all(|local| local.silent)
+        self.answered && self.legs().filter(|local| local.described).all(|local| local.silent)
     }
 
-    /// A party asked not to be sent to, or does not send.
-    pub fn is_on_hold(&self) -> bool {
+    /// How long it may be silent: as long as the most patient of its lines, as in rtpengine.
+    pub fn patience_s(&self, settings: &Settings) -> u32 {
         let open = self.parties.iter().flat_map(|party| &party.media).filter(|media| media.local.is_some());
-        open.into_iter().any(|media| {
-            let heard_hold = media.heard.as_ref().is_some_and(|heard| heard.rtp.ip().is_unspecified());
-            heard_hold || !media.direction.sends() || !media.direction.receives()
-        })
+        let patience = |media: &Media| match &media.heard {
+            None => settings.offer_timeout_s.max(settings.timeout_s),
+            Some(heard) if heard.rtp.ip().is_unspecified() || !media.direction.sends() => settings.silent_timeout_s,
+            Some(_) => settings.timeout_s,
+        };
+        open.map(patience).max().unwrap_or(settings.silent_timeout_s)
     }
 }
 

@@ -32,7 +32,8 @@ pub enum Event {
         leg: LegId,
         digit: char,
     },
-    /// No authentic media packet for this long; said once, until [`Event::LegHeard`].
+    /// No authentic media packet for this long; said once, until [`Event::LegHeard`]. Of a [`crate::Relaying::Translator`]
+    /// leg whether or not its peer is held or has completed its handshake, of another while it is connected and not held.
     LegSilent {
         leg: LegId,
         silent_ms: u32,

@@ -253,6 +253,33 @@ fn peer_that_falls_silent_is_told_of_once_and_only_when_asked_for() {
 }
 
 #[test]
+fn translators_peer_is_silent_on_hold_and_before_its_handshake_too() {
+    let mut stand = Stand::new();
+    let held = Party::alice().with(|alice| {
+        alice.request.silent_ms = 2000;
+        alice.remote.direction = Direction::SendOnly;
+    });
+    let unkeyed = Party::bob().with(|bob| {
+        bob.request.silent_ms = 2000;
+        bob.remote.security = dtls(&Identity::generate().expect("a certificate"), DtlsRole::Server);
+    });
+    stand.call(&held, &unkeyed);
+    let waiting = Party::subscriber(1).with(|waiting| waiting.request.silent_ms = 2000);
+    stand.open(waiting.leg.0, waiting.request.clone()).expect("opens");
+    stand.pass(Nanos::from_secs(5));
+    let mut silent: Vec<_> = stand
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::LegSilent { leg, .. } => Some(*leg),
+            _ => None,
+        })
+        .collect();
+    silent.sort_unstable();
+    assert_eq!(silent, [held.leg, unkeyed.leg], "each once, and nothing of who was not described");
+}
+
+#[test]
 fn snapshot_shows_what_legs_were_told() {
     let mut stand = Stand::new();
     let (alice, bob) = (Party::alice(), Party::bob().sdes(SrtpSuite::AeadAes128Gcm, 1, None));

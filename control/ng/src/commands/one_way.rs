@@ -53,6 +53,7 @@ impl NgCore {
         let plan = plan::session(call, dialogue, &blank, options, Kind::Publication, &ours);
         let text = sdp::write(&blank, &plan).map_err(of_sdp)?;
         self.set_expiry(key, turn);
+        self.count_silence_anew(key, turn);
         Ok(Outcome::Reply(Reply::sdp(text)))
     }
 
@@ -118,6 +119,7 @@ impl NgCore {
         }
         call.last_signal_us = turn.now.unix_us;
         negotiate::subscription_answered(call, subscriber, &description, options, &mut kit, turn)?;
+        self.count_silence_anew(key, turn);
         Ok(Outcome::Reply(Reply::ok(Dict::new())))
     }
 
@@ -141,6 +143,7 @@ impl NgCore {
             }
         }
         call.forward(&mut kit, turn);
+        self.count_silence_anew(key, turn);
         Ok(())
     }
 }

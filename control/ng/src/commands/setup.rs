@@ -114,6 +114,7 @@ impl NgCore {
         if kind == Kind::Answer {
             self.set_expiry(key, turn);
         }
+        self.count_silence_anew(key, turn);
         Ok(dialogue)
     }
 }

@@ -153,7 +153,7 @@ impl NgCore {
         }
     }
 
-    /// A call ends when none of its legs hears anything; on hold it may be silent for longer.
+    /// A call ends when none of its legs has heard anything for as long as it may be silent.
     fn leg_silent(&mut self, leg: LegId, turn: &mut Turn) {
         if self.orphans.contains_key(&leg) {
             return self.close_orphan(leg, turn);
@@ -167,16 +167,28 @@ impl NgCore {
 
     pub(super) fn end_if_silent(&mut self, key: CallKey, turn: &mut Turn) {
         let Some(call) = self.calls.get(&key).filter(|call| call.is_silent()) else { return };
-        match call.is_on_hold() {
-            true => {
-                let more_s = self.settings.silent_timeout_s.saturating_sub(self.settings.timeout_s);
-                self.timers.set(Timer::Silence(key), turn.now.monotonic_ms + u64::from(more_s) * 1000);
-            }
-            false => {
-                self.statistics.sessions_timed_out += 1;
-                self.end_by_timeout(key, "no media was heard for the timeout", turn);
-            }
+        match call.patience_s(&self.settings).saturating_sub(self.settings.timeout_s) {
+            0 => self.end_silent(key, turn),
+            more_s => self.timers.set_earlier(Timer::Silence(key), turn.now.monotonic_ms + u64::from(more_s) * 1000),
         }
+    }
+
+    /// What is signaled may change how long a silent call may be so, and it gives the parties another chance to speak. A leg
+    /// that is silent already is not told of again.
+    pub(crate) fn count_silence_anew(&mut self, key: CallKey, turn: &mut Turn) {
+        self.timers.cancel(Timer::Silence(key));
+        let Some(call) = self.calls.get(&key).filter(|call| call.is_silent()) else { return };
+        let patience_ms = u64::from(call.patience_s(&self.settings)) * 1000;
+        self.timers.set(Timer::Silence(key), turn.now.monotonic_ms + patience_ms);
+    }
+
+    pub(super) fn end_silent(&mut self, key: CallKey, turn: &mut Turn) {
+        let Some(call) = self.calls.get(&key) else { return };
+        match call.patience_s(&self.settings) > self.settings.timeout_s {
+            true => self.statistics.sessions_silent_timed_out += 1,
+            false => self.statistics.sessions_timed_out += 1,
+        }
+        self.end_by_timeout(key, "no media was heard for the timeout", turn);
     }
 
     pub(super) fn end_by_timeout(&mut self, key: CallKey, why: &str, turn: &mut Turn) {

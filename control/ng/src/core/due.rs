@@ -14,10 +14,7 @@ impl NgCore {
             match timer {
                 Timer::Delete(key) => self.delete_due(key, turn),
                 Timer::Expire(key) => self.expire(key, turn),
-                Timer::Silence(key) => {
-                    self.statistics.sessions_silent_timed_out += 1;
-                    self.end_by_timeout(key, "nothing was heard of a call on hold for the silent timeout", turn);
-                }
+                Timer::Silence(key) => self.end_silent(key, turn),
                 Timer::Repair(key) => self.repair(key, turn),
                 Timer::Wait(id) => self.finish(id, turn),
                 Timer::Held(last) => self.release(last, turn),
@@ -61,6 +58,8 @@ impl NgCore {
         if call.is_over_without(&[]) {
             self.statistics.sessions_ended += 1;
             self.remove(key, turn);
+        } else {
+            self.count_silence_anew(key, turn);
         }
     }
 

@@ -95,6 +95,8 @@ impl FakeDataplane {
             Command::ReadStreams { .. } => Ok(Done::Streams(self.streams.clone())),
             Command::CloseLeg { leg } => {
                 self.legs.remove(&leg);
+                self.remotes.remove(&leg);
+                self.silent.remove(&leg);
                 Ok(Done::Report(self.report.clone()))
             }
             _ => Ok(Done::Ok),
