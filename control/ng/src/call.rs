@@ -18,7 +18,7 @@ use crate::ports::Ports;
 use crate::settings::Settings;
 use crosspoint_contract::limits::SINKS_PER_LEG_MAX;
 use crosspoint_contract::{
-    CallKey, Command, FlowFilter, IceCredentials, LegId, Relaying, RtpRequest, TransportRequest,
+    CallKey, Command, FlowFilter, IceCredentials, LegId, Relaying, RtpRequest, Security, TransportRequest,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -72,6 +72,11 @@ pub struct Wanted {
 /// The call of one of our legs.
 pub fn call_of(leg: LegId) -> Option<CallKey> {
     (leg.0 & OURS != 0).then_some(CallKey((leg.0 & !OURS) >> LEG_BITS))
+}
+
+/// All that a call may ever open.
+pub fn legs_of(call: CallKey) -> std::ops::Range<LegId> {
+    LegId(OURS | call.0 << LEG_BITS)..LegId(OURS | (call.0 + 1) << LEG_BITS)
 }
 
 impl Call {
@@ -164,14 +169,19 @@ impl Call {
         }?;
         let address = interface.address(wanted.is_ipv6)?;
         let media = &mut self.parties[party].media[index];
-        if keep(media, wanted, address.local) || bring_back(media, wanted, address.local) {
+        if keep(media, wanted, address.local) {
             return Some(());
         }
-        let rtp = kit.ports.take(address.local, turn.now.monotonic_ms)?;
+        media.keying.forget_seal(kit.draw);
+        if bring_back(media, wanted, address.local) {
+            return Some(());
+        }
         let tos = media.treatment.tos;
+        let leg = self.next_leg()?;
+        let rtp = kit.ports.take(address.local, turn.now.monotonic_ms)?;
         self.put_aside(party, index, address.local, kit, turn);
         let local = Local {
-            leg: self.next_leg()?,
+            leg,
             address: address.local,
             advertised: address.advertised,
             rtp,
@@ -179,8 +189,8 @@ impl Call {
             other: wanted.other,
             ice: wanted.ice.clone(),
             tos,
-            sinks: Vec::new(),
-            filter: FlowFilter::default(),
+            sinks: Some(Vec::new()),
+            filter: Some(FlowFilter::default()),
             described: false,
             silent: false,
             connected_to: None,
@@ -199,11 +209,11 @@ impl Call {
         let media = &mut self.parties[party].media[index];
         let Some(local) = media.local.take() else { return };
         if local.address != address || media.is_bound_to_leg() {
-            return close_leg(&local, Purpose::Nothing, kit, turn);
+            return close_leg(&local, kit, turn);
         }
         media.earlier.push(local);
         if media.earlier.len() > EARLIER_LEGS_MAX {
-            close_leg(&media.earlier.remove(0), Purpose::Nothing, kit, turn);
+            close_leg(&media.earlier.remove(0), kit, turn);
         }
     }
 
@@ -240,11 +250,21 @@ impl Call {
         Some(())
     }
 
+    /// The dataplane has refused to open it.
+    pub fn drop_leg(&mut self, leg: LegId, kit: &mut Kit, turn: &mut Turn) {
+        for media in self.parties.iter_mut().flat_map(|party| &mut party.media) {
+            if let Some(local) = media.local.take_if(|local| local.leg == leg) {
+                close_leg(&local, kit, turn);
+            }
+        }
+        self.forward(kit, turn);
+    }
+
     /// Ends the leg of an m-line and lets its ports rest.
     pub fn close(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
         let media = &mut self.parties[party].media[index];
         for local in media.local.take().into_iter().chain(std::mem::take(&mut media.earlier)) {
-            close_leg(&local, Purpose::Nothing, kit, turn);
+            close_leg(&local, kit, turn);
         }
     }
 
@@ -278,13 +298,13 @@ impl Call {
         let filter = either(self.parties[party].filter, self.filter, self.drops_traffic);
         let purpose = Purpose::Change { call: self.key };
         for local in self.parties[party].media[index].legs_mut() {
-            if local.sinks != sinks {
-                local.sinks.clone_from(&sinks);
+            if local.sinks.as_ref() != Some(&sinks) {
+                local.sinks = Some(sinks.clone());
                 let command = Command::Forward { source: local.leg, sinks: sinks.clone() };
                 kit.orders.give(command, purpose, turn);
             }
-            if local.filter != filter {
-                local.filter = filter;
+            if local.filter != Some(filter) {
+                local.filter = Some(filter);
                 kit.orders.give(Command::Filter { leg: local.leg, filter }, purpose, turn);
             }
         }
@@ -294,11 +314,24 @@ impl Call {
         Some(self.parties[party].media.get(index)?.local.as_ref()?.leg)
     }
 
+    /// A leg of ours is gone, though nobody closed it. What it sealed with would repeat its key stream on another: until the
+    /// call is signaled anew, the party cannot open what it is sent.
+    pub fn lose(&mut self, leg: LegId, kit: &mut Kit) {
+        let mut medias = self.parties.iter_mut().flat_map(|party| &mut party.media);
+        let Some(media) = medias.find(|media| media.local.as_ref().is_some_and(|local| local.leg == leg)) else {
+            return;
+        };
+        media.keying.forget_seal(kit.draw);
+        if let Some(local) = &mut media.local {
+            local.silent = false;
+        }
+    }
+
     /// Says everything anew: to another dataplane, or to one that was too busy before.
     pub fn repeat(&mut self, kit: &mut Kit, turn: &mut Turn) {
         for media in self.parties.iter_mut().flat_map(|party| &mut party.media) {
             for local in std::mem::take(&mut media.earlier) {
-                close_leg(&local, Purpose::Nothing, kit, turn);
+                close_leg(&local, kit, turn);
             }
         }
         for local in self.legs() {
@@ -306,7 +339,7 @@ impl Call {
         }
         for (party, index) in self.media_indices() {
             let Some(local) = &mut self.parties[party].media[index].local else { continue };
-            (local.sinks, local.filter) = (Vec::new(), FlowFilter::default());
+            (local.sinks, local.filter) = (None, None);
             if std::mem::take(&mut local.described) {
                 self.describe(party, index, kit, turn);
             }
@@ -321,10 +354,18 @@ impl Call {
 
     /// Tells the dataplane what is known of the party behind a leg, if that is enough to relay.
     pub fn describe(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
-        let Some(remote) = crate::remote::of(&self.parties[party].media[index], kit.settings) else { return };
+        let media = &mut self.parties[party].media[index];
+        let Some(remote) = crate::remote::of(media, kit.settings) else { return };
         let purpose = Purpose::Change { call: self.key };
-        let Some(local) = &mut self.parties[party].media[index].local else { return };
+        let Some(local) = &mut media.local else { return };
         local.described = true;
+        if kit.orders.is_attached() {
+            let seals = match &remote.security {
+                Security::Sdes { send, .. } => Some(send.clone()),
+                _ => None,
+            };
+            media.keying.seal_with(seals, kit.draw);
+        }
         kit.orders.give(Command::SetRtpRemote { leg: local.leg, remote }, purpose, turn);
     }
 
@@ -384,7 +425,12 @@ fn fits(local: &Local, wanted: &Wanted, address: IpAddr) -> bool {
 }
 
 /// Ends a leg; its ports rest.
-pub fn close_leg(local: &Local, purpose: Purpose, kit: &mut Kit, turn: &mut Turn) {
+pub fn close_leg(local: &Local, kit: &mut Kit, turn: &mut Turn) {
+    close_leg_for(Purpose::Close { leg: local.leg }, local, kit, turn);
+}
+
+/// The same, where its last figures are for somebody.
+pub fn close_leg_for(purpose: Purpose, local: &Local, kit: &mut Kit, turn: &mut Turn) {
     kit.orders.give(Command::CloseLeg { leg: local.leg }, purpose, turn);
     kit.ports.release(local.address, local.rtp, turn.now.monotonic_ms, kit.settings.port_rest_ms);
 }

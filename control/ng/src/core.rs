@@ -37,10 +37,10 @@ use crate::settings::Settings;
 use crate::statistics::Statistics;
 use crate::timers::{Timer, Timers};
 use crosspoint_contract::{CallKey, LegId};
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use adopt::Orphan;
 pub(crate) use answers::{Await, Figured, Later, Wait};
 use held::{HeldReplies, Words};
 
@@ -53,6 +53,8 @@ pub struct NgCore {
     pub(crate) timers: Timers,
     pub(crate) calls: HashMap<CallKey, Call>,
     pub(crate) keys_by_id: HashMap<String, CallKey>,
+    /// Calls of this process have greater keys than this.
+    first_key: u64,
     last_key: u64,
     cookies: Cookies<Peer>,
     pub(crate) waits: HashMap<u64, Wait>,
@@ -62,8 +64,10 @@ pub struct NgCore {
     /// What the attached dataplane said of itself.
     pub(crate) dataplane: Option<dataplane::Attached>,
     pub(crate) load: Load,
-    /// Legs of ours in the dataplane that belong to no call, and their ports.
-    orphans: HashMap<LegId, SocketAddr>,
+    /// Legs of ours in the dataplane that belong to no call.
+    orphans: BTreeMap<LegId, Orphan>,
+    /// Legs that the dataplane was too busy to close.
+    unclosed: Vec<LegId>,
     foundation: String,
     instance: String,
     shutting_down: bool,
@@ -104,6 +108,7 @@ impl NgCore {
             calls: HashMap::new(),
             keys_by_id: HashMap::new(),
             // Unlike the keys of any earlier process on the same dataplane, unless that one opened 2^19 calls a second.
+            first_key: now.unix_s() << 19,
             last_key: now.unix_s() << 19,
             cookies: Cookies::default(),
             waits: HashMap::new(),
@@ -112,7 +117,8 @@ impl NgCore {
             statistics: Statistics::new(now),
             dataplane: None,
             load: Load::default(),
-            orphans: HashMap::new(),
+            orphans: BTreeMap::new(),
+            unclosed: Vec::new(),
             foundation,
             instance,
             shutting_down: false,
@@ -227,7 +233,7 @@ impl NgCore {
         }
     }
 
-    fn count_refusal(&mut self, error: NgError) {
+    pub(crate) fn count_refusal(&mut self, error: NgError) {
         if error.is_load_limit() {
             self.statistics.sessions_rejected += 1;
         }

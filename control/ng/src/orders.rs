@@ -23,8 +23,8 @@ pub enum Purpose {
     Figures { wait: u64, leg: LegId },
     /// The end of a leg whose last figures an answer waits for.
     Farewell { wait: u64, leg: LegId },
-    /// Nobody waits.
-    Nothing,
+    /// The end of a leg that nobody waits for.
+    Close { leg: LegId },
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +91,8 @@ mod tests {
     use super::*;
     use crate::effect::Now;
 
+    const PURPOSE: Purpose = Purpose::Change { call: CallKey(1) };
+
     fn given(orders: &mut Orders, action: impl FnOnce(&mut Orders, &mut Turn)) -> Vec<CommandId> {
         let mut effects = Vec::new();
         action(orders, &mut Turn { now: Now::default(), effects: &mut effects });
@@ -104,10 +106,10 @@ mod tests {
     #[test]
     fn no_more_orders_are_outstanding_than_the_contract_allows_and_the_rest_follows() {
         let mut orders = Orders::default();
-        assert!(given(&mut orders, |o, t| o.give(Command::ReadCounters, Purpose::Nothing, t)).is_empty());
+        assert!(given(&mut orders, |o, t| o.give(Command::ReadCounters, PURPOSE, t)).is_empty());
         orders.attach();
         let ids: Vec<_> = (0..COMMANDS_OUTSTANDING_MAX + 2)
-            .flat_map(|_| given(&mut orders, |o, t| o.give(Command::ReadCounters, Purpose::Nothing, t)))
+            .flat_map(|_| given(&mut orders, |o, t| o.give(Command::ReadCounters, PURPOSE, t)))
             .collect();
         assert_eq!(ids.len(), COMMANDS_OUTSTANDING_MAX);
         assert_eq!(given(&mut orders, |o, t| _ = o.answered(ids[0], t)).len(), 1);

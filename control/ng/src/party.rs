@@ -10,10 +10,11 @@
 //! Input: descriptions as read, decisions of [`crate::negotiate`]. Output: state for the next description and for the
 //! figures. Owns the media lines of a party. rtpengine calls a party a monologue.
 
+use crate::keys::Draw;
 use crate::options::Learning;
 use crate::sdes::{KeyPair, OurLine};
 use crate::sdp::{Codec, Continuity, CryptoLine, Fingerprint, MediaKind, Protocol, Setup};
-use crosspoint_contract::{Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, StreamReport};
+use crosspoint_contract::{Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, SdesKey, StreamReport};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -132,6 +133,8 @@ pub enum MuxVerdict {
 pub struct Keying {
     /// Lines of our newest offer.
     pub offered: Vec<OurLine>,
+    /// Ours, since it seals packets of the leg that the line has.
+    pub seals: Option<SdesKey>,
     pub sdes: Option<KeyPair>,
     /// We have offered DTLS.
     pub dtls_offered: bool,
@@ -172,9 +175,9 @@ pub struct Local {
     /// The credentials that the leg was opened with.
     pub ice: Option<IceCredentials>,
     pub tos: u8,
-    /// Whose packets go where, as the dataplane was last told.
-    pub sinks: Vec<LegId>,
-    pub filter: FlowFilter,
+    /// Whose packets go where, as the dataplane was last told; nothing: it may know anything.
+    pub sinks: Option<Vec<LegId>>,
+    pub filter: Option<FlowFilter>,
     /// The dataplane was told of the party.
     pub described: bool,
     /// Nothing was heard for the timeout.
@@ -187,6 +190,29 @@ pub struct Local {
     pub streams: Vec<StreamReport>,
     /// When the report was read.
     pub read_us: u64,
+}
+
+impl Keying {
+    /// Packets are sealed with this key from now on, or with none of SDP. The one before is not used again: a context
+    /// begins at index zero, and RFC 3711 §9.1 forbids to use a key stream twice.
+    pub fn seal_with(&mut self, key: Option<SdesKey>, draw: &mut Draw) {
+        if self.seals != key {
+            self.forget_seal(draw);
+            self.seals = key;
+        }
+    }
+
+    /// The leg is gone, and with it the count of packets that its key has sealed: whoever is told again is told others.
+    pub fn forget_seal(&mut self, draw: &mut Draw) {
+        let Some(used) = self.seals.take() else { return };
+        for line in self.offered.iter_mut().filter(|line| line.key == used) {
+            line.key = draw.sdes_key(line.suite);
+        }
+        if let Some(pair) = self.sdes.as_mut().filter(|pair| pair.ours == used) {
+            let offered = self.offered.iter().find(|line| line.suite == pair.suite).map(|line| line.key.clone());
+            pair.ours = offered.unwrap_or_else(|| draw.sdes_key(pair.suite));
+        }
+    }
 }
 
 impl Party {

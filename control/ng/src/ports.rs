@@ -61,7 +61,7 @@ impl Ports {
     /// Gives a pair back; it rests for `rest_ms`.
     pub fn release(&mut self, address: IpAddr, pair: Pair, now_ms: u64, rest_ms: u64) {
         if let Some(range) = self.ranges.get_mut(&address) {
-            range.release(pair, now_ms + rest_ms);
+            range.release(pair & !1, now_ms + rest_ms);
         }
     }
 
@@ -70,6 +70,7 @@ impl Ports {
         let Some(range) = self.ranges.get_mut(&address) else { return };
         let pair = port & !1;
         range.free.retain(|free| *free != pair);
+        range.resting.retain(|(_, resting)| *resting != pair);
         range.taken.insert(pair);
     }
 
@@ -155,6 +156,17 @@ mod tests {
         let mut ports = ports(1000, 1003);
         ports.reserve(HOME, 1001);
         assert_eq!((ports.take(HOME, 0), ports.take(HOME, 0)), (Some(1002), None));
+    }
+
+    #[test]
+    fn a_port_that_rests_is_reserved_as_well() {
+        let mut ports = ports(1000, 1003);
+        let pair = ports.take(HOME, 0).unwrap();
+        ports.release(HOME, pair, 0, 100);
+        ports.reserve(HOME, pair);
+        let other = ports.take(HOME, 200);
+        assert!(other.is_some() && other != Some(pair));
+        assert_eq!(ports.take(HOME, 200), None);
     }
 
     #[test]

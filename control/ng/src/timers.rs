@@ -21,6 +21,8 @@ pub enum Timer {
     Held(u64),
     /// Legs that a former control plane left behind.
     Orphans,
+    /// Legs that the dataplane was too busy to close.
+    Close,
 }
 
 #[derive(Debug, Default)]

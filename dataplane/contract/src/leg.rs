@@ -219,7 +219,7 @@ pub struct LegSnapshot {
     pub state: LegState,
     /// Why, when the state is [`LegState::Failed`].
     pub failure: Option<LegFailure>,
-    /// Connected, and nothing was heard for so long that [`crate::Event::LegSilent`] was said.
+    /// Nothing was heard for so long that [`crate::Event::LegSilent`] was said.
     pub silent: bool,
     pub local: LocalDescription,
     pub remote: Option<RemoteDescription>,

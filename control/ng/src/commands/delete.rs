@@ -3,7 +3,7 @@
 //! Input: which call and, if said, which party. Output: the last figures, if a party was named, as rtpengine has it. Owns nothing.
 
 use super::call_id;
-use crate::call::{Call, close_leg};
+use crate::call::{Call, close_leg_for};
 use crate::core::{Await, Figured, Later, NgCore, Outcome};
 use crate::dictionary::Dict;
 use crate::effect::Turn;
@@ -89,7 +89,7 @@ impl NgCore {
         let mut remaining = 0;
         for local in call.legs() {
             kit.orders.give(Command::ReadStreams { leg: local.leg }, Purpose::Figures { wait, leg: local.leg }, turn);
-            close_leg(local, Purpose::Farewell { wait, leg: local.leg }, &mut kit, turn);
+            close_leg_for(Purpose::Farewell { wait, leg: local.leg }, local, &mut kit, turn);
             remaining += 2;
         }
         let what = Await { call: Figured::Gone(Box::new(call)), parties: Some(parties), then_delete: Vec::new() };

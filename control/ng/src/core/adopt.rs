@@ -9,7 +9,7 @@
 //! rtpengine keeps its calls in Redis for this; here they are where their legs are, and end with them.
 
 use super::NgCore;
-use crate::call::Call;
+use crate::call::{Call, Kit, call_of, legs_of};
 use crate::effect::{Level, Turn};
 use crate::limits::ORPHANS_KEPT_MS;
 use crate::note;
@@ -18,6 +18,15 @@ use crate::party::Deletion;
 use crate::timers::Timer;
 use crosspoint_contract::{CallKey, Command, LegId, LegSnapshot, Snapshot};
 use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// A leg that is nobody's.
+pub(crate) struct Orphan {
+    rtp: SocketAddr,
+    silent: bool,
+    /// Its party is not expected to send.
+    is_held: bool,
+}
 
 type Found<'a> = HashMap<LegId, &'a LegSnapshot>;
 
@@ -26,15 +35,17 @@ impl NgCore {
     pub(super) fn note_call(&mut self, key: CallKey, turn: &mut Turn) {
         let note = self.calls.get(&key).and_then(|call| note::write(call, turn.now));
         if let Some(note) = note {
-            self.orders.give(Command::Note { call: key, note }, Purpose::Nothing, turn);
+            self.orders.give(Command::Note { call: key, note }, Purpose::Change { call: key }, turn);
         }
     }
 
     pub(super) fn adopt(&mut self, snapshot: Snapshot, turn: &mut Turn) {
         let found: Found = snapshot.legs.iter().map(|leg| (leg.leg, leg)).collect();
+        self.compare(&found);
         let left = snapshot.notes.iter().filter_map(|left| {
             let call = note::read(&left.note, turn.now).filter(|call| call.key == left.call)?;
-            let is_new = !self.calls.contains_key(&call.key) && !self.keys_by_id.contains_key(&call.id);
+            let is_known = self.calls.contains_key(&call.key) || self.keys_by_id.contains_key(&call.id);
+            let is_new = !is_known && !self.is_of_this_process(call.key);
             (is_new && call.legs().any(|local| found.contains_key(&local.leg))).then_some(call)
         });
         let left: Vec<Call> = left.collect();
@@ -46,18 +57,21 @@ impl NgCore {
         self.find_orphans(&snapshot.legs, turn);
     }
 
+    /// If the call is not there, it has ended.
+    fn is_of_this_process(&self, key: CallKey) -> bool {
+        (self.first_key + 1..=self.last_key).contains(&key.0)
+    }
+
     fn adopt_call(&mut self, mut call: Call, found: &Found, turn: &mut Turn) {
         let key = call.key;
         let is_as_told = call.media_indices().into_iter().all(|(party, index)| {
             let mut legs = call.parties[party].media[index].legs();
             legs.all(|local| found.get(&local.leg).is_some_and(|leg| is_as_told(leg, local)))
         });
-        for local in call.parties.iter_mut().flat_map(|party| &mut party.media).flat_map(|media| media.legs_mut()) {
+        for local in call.legs() {
             self.ports.reserve(local.address, local.rtp);
-            if let Some(leg) = found.get(&local.leg) {
-                (local.silent, local.connected_to) = (leg.silent, leg.report.remote_addr);
-            }
         }
+        compare(&mut call, found, &mut self.kit().0);
         let deletions = call.parties.iter().filter_map(|party| match party.deleted {
             Some(Deletion::At(at_ms)) => Some(at_ms),
             _ => None,
@@ -76,38 +90,95 @@ impl NgCore {
         self.end_if_silent(key, turn);
     }
 
-    /// Legs of ours that no call has: their ports are not free. Those of a call that goes on are of no use to it.
+    /// What has become of the legs of our own calls meanwhile.
+    fn compare(&mut self, found: &Found) {
+        let (mut kit, calls) = self.kit();
+        for call in calls.values_mut() {
+            compare(call, found, &mut kit);
+        }
+    }
+
+    /// Legs of ours that no call has. Those of an earlier process may be somebody's: their ports are not free. Those of a call
+    /// that goes on, or that ended while nobody was there to hear it, are of no use.
     fn find_orphans(&mut self, legs: &[LegSnapshot], turn: &mut Turn) {
-        self.orphans.clear();
-        let mut useless = Vec::new();
+        self.forget_orphans(|_| true, turn);
         for found in legs {
-            let (Some(key), Some(rtp)) = (crate::call::call_of(found.leg), &found.rtp) else { continue };
+            let (Some(key), Some(rtp)) = (call_of(found.leg), &found.rtp) else { continue };
             let call = self.calls.get(&key);
             if call.is_some_and(|call| call.legs().any(|local| local.leg == found.leg)) {
                 continue;
             }
-            useless.extend(call.map(|_| found.leg));
-            self.orphans.insert(found.leg, rtp.request.rtp);
+            if call.is_some() || self.is_of_this_process(key) {
+                self.close_unknown(found.leg, turn);
+                continue;
+            }
+            let is_held = rtp.remote.as_ref().is_some_and(|remote| !remote.direction.receives());
+            // Of a leg that was not told of its party nothing is ever said.
+            let silent = found.silent || rtp.remote.is_none();
+            self.orphans.insert(found.leg, Orphan { rtp: rtp.request.rtp, silent, is_held });
             self.ports.reserve(rtp.request.rtp.ip(), rtp.request.rtp.port());
         }
-        useless.into_iter().for_each(|leg| self.close_orphan(leg, turn));
         if !self.orphans.is_empty() {
             self.timers.set(Timer::Orphans, turn.now.monotonic_ms + ORPHANS_KEPT_MS);
             let text = format!("{} legs of an earlier control plane go on until they fall silent", self.orphans.len());
             turn.note(Level::Info, "legs_found", None, text);
         }
+        for leg in self.orphans.keys().copied().collect::<Vec<_>>() {
+            self.close_silent_orphans(leg, turn);
+        }
     }
 
-    pub(super) fn close_orphan(&mut self, leg: LegId, turn: &mut Turn) {
-        let Some(address) = self.orphans.remove(&leg) else { return };
-        self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);
-        let (now_ms, rest_ms) = (turn.now.monotonic_ms, self.settings.port_rest_ms);
-        self.ports.release(address.ip(), address.port() & !1, now_ms, rest_ms);
+    /// Nothing was heard on it for the timeout, or something is.
+    pub(super) fn orphan_is_silent(&mut self, leg: LegId, silent: bool, turn: &mut Turn) {
+        let Some(orphan) = self.orphans.get_mut(&leg) else { return };
+        orphan.silent = silent;
+        self.close_silent_orphans(leg, turn);
+    }
+
+    /// A call that nobody noted ends when all of its legs are silent, and none of them because it is held.
+    fn close_silent_orphans(&mut self, leg: LegId, turn: &mut Turn) {
+        let Some(legs) = call_of(leg).map(legs_of) else { return };
+        if self.orphans.range(legs.clone()).all(|(_, orphan)| orphan.silent && !orphan.is_held) {
+            for leg in self.forget_orphans(|leg| legs.contains(&leg), turn) {
+                self.close_unknown(leg, turn);
+            }
+        }
+    }
+
+    /// Their ports rest.
+    pub(super) fn forget_orphans(&mut self, which: impl Fn(LegId) -> bool, turn: &Turn) -> Vec<LegId> {
+        let gone: Vec<LegId> = self.orphans.keys().copied().filter(|leg| which(*leg)).collect();
+        for Orphan { rtp, .. } in gone.iter().filter_map(|leg| self.orphans.remove(leg)).collect::<Vec<_>>() {
+            self.ports.release(rtp.ip(), rtp.port(), turn.now.monotonic_ms, self.settings.port_rest_ms);
+        }
+        gone
     }
 
     pub(super) fn close_orphans(&mut self, turn: &mut Turn) {
-        let legs: Vec<LegId> = self.orphans.keys().copied().collect();
-        legs.into_iter().for_each(|leg| self.close_orphan(leg, turn));
+        for leg in self.forget_orphans(|_| true, turn) {
+            self.close_unknown(leg, turn);
+        }
+    }
+
+    fn close_unknown(&mut self, leg: LegId, turn: &mut Turn) {
+        self.orders.give(Command::CloseLeg { leg }, Purpose::Close { leg }, turn);
+    }
+
+    /// The dataplane was too busy for these.
+    pub(super) fn close_again(&mut self, turn: &mut Turn) {
+        for leg in std::mem::take(&mut self.unclosed) {
+            self.close_unknown(leg, turn);
+        }
+    }
+}
+
+/// Whether a leg is silent is what the dataplane says; one that it does not have is lost.
+fn compare(call: &mut Call, found: &Found, kit: &mut Kit) {
+    for leg in call.legs().map(|local| local.leg).collect::<Vec<_>>() {
+        match (found.get(&leg), call.local_mut(leg)) {
+            (Some(found), Some(local)) => (local.silent, local.connected_to) = (found.silent, found.report.remote_addr),
+            _ => call.lose(leg, kit),
+        }
     }
 }
 
@@ -116,7 +187,7 @@ fn is_as_told(leg: &LegSnapshot, local: &crate::party::Local) -> bool {
     leg.rtp.as_ref().is_some_and(|rtp| {
         rtp.request.rtp == local.rtp_address()
             && rtp.remote.is_some() == local.described
-            && rtp.sinks == local.sinks
-            && rtp.filter == local.filter
+            && local.sinks.as_ref() == Some(&rtp.sinks)
+            && local.filter == Some(rtp.filter)
     })
 }

@@ -6,6 +6,7 @@
 use super::NgCore;
 use crate::call::{Kit, call_of};
 use crate::effect::{Level, Turn};
+use crate::error::NgError;
 use crate::limits::REPAIR_MS;
 use crate::options::FingerprintHash;
 use crate::orders::Purpose;
@@ -46,7 +47,10 @@ impl NgCore {
         self.orders.attach();
         let known: Vec<CallKey> = self.calls.keys().copied().collect();
         self.adopt(snapshot, turn);
-        known.into_iter().for_each(|key| self.repair(key, turn));
+        for key in known {
+            self.repair(key, turn);
+            self.count_silence_anew(key, turn);
+        }
     }
 
     pub(super) fn detach(&mut self, turn: &mut Turn) {
@@ -79,7 +83,7 @@ impl NgCore {
                 }
                 self.count_down(wait, turn);
             }
-            (Purpose::Nothing, Ok(Done::Report(report))) => self.statistics.leg_closed(&report),
+            (Purpose::Close { .. }, Ok(Done::Report(report))) => self.statistics.leg_closed(&report),
             _ => {}
         }
         self.order_done(number, turn);
@@ -99,23 +103,38 @@ impl NgCore {
     fn take_refusal(&mut self, number: u64, purpose: Purpose, refused: &Refused, turn: &mut Turn) {
         let key = match purpose {
             Purpose::Open { call, .. } | Purpose::Change { call } => call,
-            Purpose::Figures { .. } | Purpose::Farewell { .. } | Purpose::Nothing => return,
+            Purpose::Close { leg } | Purpose::Farewell { leg, .. } => return self.refuse_close(leg, refused, turn),
+            Purpose::Figures { .. } => return,
         };
         match (purpose, refused) {
             (Purpose::Open { call, leg }, Refused::PortTaken(_)) => {
                 return self.try_other_ports(number, call, leg, turn);
             }
             (_, Refused::Busy(_)) => self.timers.set(Timer::Repair(key), turn.now.monotonic_ms + REPAIR_MS),
+            (Purpose::Open { call, leg }, Refused::LegsExhausted | Refused::Draining) => {
+                self.refuse_open(number, call, leg, NgError::LoadLimit, turn);
+            }
+            (Purpose::Open { call, leg }, Refused::NoSuchAddress(_)) => {
+                self.refuse_open(number, call, leg, NgError::OutOfPorts, turn);
+            }
             _ => {}
         }
         let id = self.calls.get(&key).map(|call| call.id.clone());
         turn.note(Level::Warn, "order_refused", id.as_deref(), refused.to_string());
     }
 
+    fn refuse_close(&mut self, leg: LegId, refused: &Refused, turn: &mut Turn) {
+        if matches!(refused, Refused::Busy(_)) {
+            self.unclosed.push(leg);
+            self.timers.set_earlier(Timer::Close, turn.now.monotonic_ms + REPAIR_MS);
+        }
+    }
+
     pub(super) fn take_event(&mut self, event: Event, turn: &mut Turn) {
         match event {
             Event::LegSilent { leg, .. } => self.leg_silent(leg, turn),
             Event::LegHeard { leg } => {
+                self.orphan_is_silent(leg, false, turn);
                 if let Some(local) = self.local_of(leg) {
                     local.silent = false;
                 }
@@ -145,19 +164,25 @@ impl NgCore {
 
     /// Calls whose legs went with a worker are told anew to those that are left.
     fn reopen(&mut self, legs: &[LegId], turn: &mut Turn) {
+        self.forget_orphans(|orphan| legs.contains(&orphan), turn);
+        let (mut kit, calls) = self.kit();
+        for leg in legs {
+            if let Some(call) = call_of(*leg).and_then(|key| calls.get_mut(&key)) {
+                call.lose(*leg, &mut kit);
+            }
+        }
         let mut keys: Vec<CallKey> = legs.iter().filter_map(|leg| call_of(*leg)).collect();
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
             self.timers.set(Timer::Repair(key), turn.now.monotonic_ms);
+            self.count_silence_anew(key, turn);
         }
     }
 
     /// A call ends when none of its legs has heard anything for as long as it may be silent.
     fn leg_silent(&mut self, leg: LegId, turn: &mut Turn) {
-        if self.orphans.contains_key(&leg) {
-            return self.close_orphan(leg, turn);
-        }
+        self.orphan_is_silent(leg, true, turn);
         let Some(local) = self.local_of(leg) else { return };
         local.silent = true;
         if let Some(key) = call_of(leg) {

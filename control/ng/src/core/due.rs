@@ -19,6 +19,7 @@ impl NgCore {
                 Timer::Wait(id) => self.finish(id, turn),
                 Timer::Held(last) => self.release(last, turn),
                 Timer::Orphans => self.close_orphans(turn),
+                Timer::Close => self.close_again(turn),
             }
         }
     }

@@ -75,8 +75,8 @@ impl NgCore {
 
     /// The port that this order was to open is another's: the call gets others, while its reply is held.
     pub(super) fn try_other_ports(&mut self, number: u64, key: CallKey, leg: LegId, turn: &mut Turn) {
-        let Some(&id) = self.held.by_order.get(&number) else { return };
-        let Some(held) = self.held.replies.get_mut(&id) else { return };
+        let held = self.held.by_order.get(&number).and_then(|id| Some((*id, self.held.replies.get_mut(id)?)));
+        let Some((id, held)) = held else { return self.refuse_open(number, key, leg, NgError::OutOfPorts, turn) };
         held.tries += 1;
         let exhausted = held.tries > PORT_TRIES_MAX;
         let before = self.orders.last_given();
@@ -84,12 +84,24 @@ impl NgCore {
         let call = calls.get_mut(&key).filter(|_| !exhausted);
         match call.and_then(|call| call.reopen_elsewhere(leg, &mut kit, turn)) {
             Some(()) => self.hold_for(id, before),
-            None => self.refuse_held(id, NgError::OutOfPorts, turn),
+            None => self.refuse_open(number, key, leg, NgError::OutOfPorts, turn),
+        }
+    }
+
+    /// The dataplane does not open a leg: whoever asked is told, and the line has none.
+    pub(super) fn refuse_open(&mut self, number: u64, key: CallKey, leg: LegId, error: NgError, turn: &mut Turn) {
+        if let Some(id) = self.held.by_order.get(&number).copied() {
+            self.refuse_held(id, error, turn);
+        }
+        let (mut kit, calls) = self.kit();
+        if let Some(call) = calls.get_mut(&key) {
+            call.drop_leg(leg, &mut kit, turn);
         }
     }
 
     fn refuse_held(&mut self, id: u64, error: NgError, turn: &mut Turn) {
         self.timers.cancel(Timer::Held(id));
+        self.count_refusal(error);
         let Some(held) = self.held.replies.remove(&id) else { return };
         if let Words::Setup(setup) = &held.words
             && setup.is_new

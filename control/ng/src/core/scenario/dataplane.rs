@@ -1,7 +1,7 @@
 //! Dataplanes that come, go, forget and are busy.
 
 use super::*;
-use crosspoint_contract::{Answer, CommandId, Done, Refused, WorkerId};
+use crosspoint_contract::{Answer, CommandId, Done, Event, Refused, WorkerId};
 
 #[test]
 fn another_dataplane_is_told_everything_anew() {
@@ -17,7 +17,7 @@ fn another_dataplane_is_told_everything_anew() {
     let ordered = world.ordered();
     let count = |is: fn(&Command) -> bool| ordered.iter().filter(|command| is(command)).count();
     assert_eq!(count(|command| matches!(command, Command::SetRtpRemote { .. })), 2);
-    assert_eq!(count(|command| matches!(command, Command::Filter { .. })), 1);
+    assert_eq!(count(|command| matches!(command, Command::Filter { filter, .. } if filter.media_blocked)), 1);
 }
 
 #[test]
@@ -76,4 +76,131 @@ fn shutting_down_closes_all_legs() {
     world.input(Input::ShutDown);
     assert!(world.dataplane.legs.is_empty());
     assert_eq!(error(&world.offer("c2", "f", &audio("198.51.100.10", 4000), &[])), "Load limit exceeded");
+}
+
+/// Another control plane on the same dataplane: nothing is left of the calls but their legs.
+fn restarted(mut before: World) -> World {
+    before.dataplane.notes.clear();
+    let mut world = World::detached(|settings| (settings.port_min, settings.port_max) = (30_000, 30_003));
+    world.now_ms += 60_000;
+    world.core = NgCore::new(world.core.settings.clone(), [6; 32], world.now());
+    world.dataplane = before.dataplane;
+    world.input(Input::DataplaneAttached { hello: hello(true), snapshot: world.dataplane.snapshot() });
+    world
+}
+
+fn with_four_ports() -> World {
+    let mut world = World::with(|settings| (settings.port_min, settings.port_max) = (30_000, 30_003));
+    world.plain_call("c1");
+    world
+}
+
+fn silent(world: &mut World, leg: LegId) {
+    world.dataplane.silent.insert(leg);
+    world.input(Input::DataplaneSaid(Event::LegSilent { leg, silent_ms: 60_000 }));
+}
+
+fn may_call(world: &mut World) -> bool {
+    let reply = world.offer("c2", "f", &audio("198.51.100.10", 4000), &[]);
+    reply.text("result") == Some("ok")
+}
+
+#[test]
+fn legs_of_an_earlier_process_keep_their_ports_until_nobody_speaks_on_either() {
+    let mut world = restarted(with_four_ports());
+    let legs: Vec<LegId> = world.dataplane.legs.keys().copied().collect();
+    silent(&mut world, legs[0]);
+    assert_eq!(world.dataplane.legs.len(), 2, "one side may be silent");
+    assert!(!may_call(&mut world));
+    silent(&mut world, legs[1]);
+    assert!(world.dataplane.legs.is_empty());
+    assert!(may_call(&mut world), "the ports are free again");
+}
+
+#[test]
+fn legs_that_were_silent_before_are_closed_at_once_and_those_on_hold_after_an_hour() {
+    let mut world = with_four_ports();
+    world.dataplane.silent = world.dataplane.legs.keys().copied().collect();
+    assert!(restarted(world).dataplane.legs.is_empty());
+    let mut world = with_four_ports();
+    world.dataplane.silent = world.dataplane.legs.keys().copied().collect();
+    for remote in world.dataplane.remotes.values_mut() {
+        remote.direction = crosspoint_contract::Direction::SendOnly;
+    }
+    let mut world = restarted(world);
+    assert_eq!(world.dataplane.legs.len(), 2);
+    world.advance(3_601_000);
+    assert!(world.dataplane.legs.is_empty() && may_call(&mut world));
+}
+
+#[test]
+fn a_leg_that_the_dataplane_does_not_open_is_no_answer() {
+    for (why, words) in [
+        (Refused::LegsExhausted, "Load limit exceeded"),
+        (Refused::Draining, "Load limit exceeded"),
+        (Refused::NoSuchAddress([192, 0, 2, 1].into()), "Ran out of ports"),
+    ] {
+        let mut world = World::new();
+        world.plain_call("c1");
+        world.dataplane.refuses_legs = Some(why);
+        let audio = audio("198.51.100.10", 4000);
+        assert_eq!(error(&world.offer("c2", "f", &audio, &[])), words);
+        assert_eq!(world.core.calls(), 1, "it left no call behind");
+        let with_video = audio + "m=video 4002 RTP/AVP 96\r\n";
+        assert_eq!(error(&world.offer("c1", "f", &with_video, &[("to-tag", "t")])), words);
+        world.dataplane.refuses_legs = None;
+        world.offer("c1", "f", &with_video, &[("to-tag", "t")]);
+        assert_eq!(world.dataplane.legs.len(), 4, "the line has legs when they can be opened");
+    }
+}
+
+#[test]
+fn what_a_busy_dataplane_did_not_take_is_said_again_although_it_is_the_default() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    world.ask("block media", &[("call-id", "c1"), ("from-tag", "f")]);
+    world.dataplane.refuses = Some(Refused::Busy(WorkerId(0)));
+    world.ask("unblock media", &[("call-id", "c1"), ("from-tag", "f")]);
+    world.dataplane.refuses = None;
+    world.ordered();
+    world.advance(200);
+    let unblocked = |command: &Command| matches!(command, Command::Filter { filter, .. } if !filter.media_blocked);
+    assert_eq!(world.ordered().iter().filter(|command| unblocked(command)).count(), 2);
+}
+
+#[test]
+fn a_leg_that_was_not_closed_in_time_is_closed_later() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    world.dataplane.refuses = Some(Refused::Busy(WorkerId(0)));
+    world.ask("delete", &[("call-id", "c1"), ("from-tag", "f"), ("delete-delay", "0")]);
+    assert_eq!((world.core.calls(), world.dataplane.legs.len()), (0, 2));
+    world.dataplane.refuses = None;
+    world.advance(200);
+    assert!(world.dataplane.legs.is_empty(), "the dataplane was busy");
+    world.plain_call("c2");
+    world.input(Input::DataplaneLost);
+    world.ask("delete", &[("call-id", "c2"), ("from-tag", "f"), ("delete-delay", "0")]);
+    assert_eq!((world.core.calls(), world.dataplane.legs.len()), (0, 2));
+    world.input(Input::DataplaneAttached { hello: hello(true), snapshot: world.dataplane.snapshot() });
+    assert!(world.dataplane.legs.is_empty(), "the dataplane was away");
+}
+
+#[test]
+fn what_is_silent_is_what_the_dataplane_says_is() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let legs: Vec<LegId> = world.dataplane.legs.keys().copied().collect();
+    silent(&mut world, legs[0]);
+    // A leg that is opened anew is not silent, and nobody will say that it is heard.
+    world.input(Input::DataplaneSaid(Event::WorkerLost { worker: WorkerId(0), legs: legs.clone() }));
+    silent(&mut world, legs[1]);
+    assert_eq!(world.core.calls(), 1);
+    world.input(Input::DataplaneLost);
+    world.dataplane.silent = legs.iter().copied().collect();
+    world.input(Input::DataplaneAttached { hello: hello(true), snapshot: world.dataplane.snapshot() });
+    world.advance(59_000);
+    assert_eq!(world.core.calls(), 1);
+    world.advance(2_000);
+    assert_eq!(world.core.calls(), 0, "both were silent before");
 }

@@ -21,6 +21,9 @@ pub struct FakeDataplane {
     pub streams: Vec<StreamReport>,
     /// Ports that another program has.
     pub taken: BTreeSet<SocketAddr>,
+    /// What it says to orders for more legs, and to all others.
+    pub refuses_legs: Option<Refused>,
+    pub refuses: Option<Refused>,
     /// It has stopped answering.
     pub is_mute: bool,
     answers: Vec<Answer>,
@@ -67,6 +70,9 @@ impl FakeDataplane {
 
     fn carry_out(&mut self, command: Command) -> Result<Done, Refused> {
         match command {
+            Command::OpenLeg { leg, .. } if self.refuses_legs.is_some() && !self.legs.contains_key(&leg) => {
+                Err(self.refuses_legs.clone().expect("a reason"))
+            }
             Command::OpenLeg { leg, transport: TransportRequest::Rtp(request), .. } => {
                 if self.taken.contains(&request.rtp) {
                     return Err(Refused::PortTaken(request.rtp));
@@ -75,6 +81,7 @@ impl FakeDataplane {
                 self.legs.insert(leg, request);
                 Ok(Done::Opened(local))
             }
+            _ if self.refuses.is_some() => Err(self.refuses.clone().expect("a reason")),
             Command::SetRtpRemote { leg, remote } => {
                 self.remotes.insert(leg, remote);
                 Ok(Done::Ok)

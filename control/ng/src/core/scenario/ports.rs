@@ -184,3 +184,18 @@ fn a_line_that_is_refused_or_not_ours_to_relay_takes_no_ports() {
     assert!(lines(&answered, "m=video")[0].starts_with("m=video 0 "));
     assert_eq!(world.dataplane.legs.len(), 2);
 }
+
+#[test]
+fn a_call_that_has_opened_all_legs_it_may_takes_no_more_ports() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let mut refused = 0;
+    for port in 0..4_200 {
+        let moved = audio("198.51.100.10", 10_000 + 2 * port);
+        let reply = world.offer("c1", "f", &moved, &[("to-tag", "t")]);
+        refused += u32::from(error(&reply) == "Ran out of ports");
+    }
+    assert!(refused > 50);
+    let used = world.core.ports.usage([192, 0, 2, 1].into()).map(|usage| usage.used as usize);
+    assert_eq!(used, Some(2 * world.dataplane.legs.len()));
+}

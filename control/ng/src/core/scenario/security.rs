@@ -162,3 +162,55 @@ fn the_fingerprint_is_made_with_the_function_that_is_asked_for() {
     assert!(fingerprint.starts_with("a=fingerprint:sha-1 "), "{fingerprint}");
     assert_eq!(fingerprint.rsplit(' ').next().map(str::len), Some(59));
 }
+
+/// The key that seals what the callee is sent, on which leg, after an offer of the caller with these options.
+fn sealed(world: &mut World, more: &[(&str, &str)]) -> (LegId, Vec<u8>, String) {
+    let caller = audio("198.51.100.10", 4000);
+    let offered = sdp(&world.offer("c1", "f", &caller, &[&[("transport-protocol", "RTP/SAVP")], more].concat()));
+    let callee = srtp("203.0.113.20", 5000, &[(4, CM80, KEY_A)]).replace("IN IP4 203.0.113.20", place(more));
+    world.answer("c1", "f", "t", &callee, &[]);
+    let (leg, remote) = world.described().remove(0);
+    (leg, sdes_of(&remote).1, lines(&offered, "a=crypto:4 ").concat())
+}
+
+fn place(more: &[(&str, &str)]) -> &'static str {
+    let is_ipv6 = more.contains(&("address-family", "IP6"));
+    if is_ipv6 { "IN IP6 2001:db8::9" } else { "IN IP4 203.0.113.20" }
+}
+
+#[test]
+fn a_key_goes_on_with_its_leg_and_another_leg_has_another() {
+    let mut world = World::with(|settings| {
+        let six = "2001:db8::1".parse().unwrap();
+        settings.interfaces[0].addresses.push(crate::settings::InterfaceAddress { local: six, advertised: six });
+    });
+    let first = sealed(&mut world, &[]);
+    let again = sealed(&mut world, &[]);
+    assert_eq!(first, again, "RFC 4568 §6.1: the ROC goes on");
+    let elsewhere = sealed(&mut world, &[("address-family", "IP6")]);
+    assert!(first.0 != elsewhere.0 && first.1 != elsewhere.1, "RFC 3711 §9.1: a key stream is used once");
+    assert_ne!(first.2, elsewhere.2, "the party was told");
+    let stays = sealed(&mut world, &[("address-family", "IP6")]);
+    assert_eq!(stays, elsewhere);
+    world.ask("delete", &[("call-id", "c1"), ("from-tag", "t"), ("delete-delay", "0")]);
+    let revived = sealed(&mut world, &[]);
+    assert!(revived.1 != elsewhere.1 && revived.1 != first.1);
+}
+
+#[test]
+fn a_leg_that_was_lost_does_not_repeat_its_key_stream() {
+    let mut world = World::new();
+    let (leg, key, _) = sealed(&mut world, &[]);
+    world.input(Input::DataplaneLost);
+    world.input(Input::DataplaneAttached { hello: hello(true), snapshot: world.dataplane.snapshot() });
+    let kept = world.described().into_iter().find(|(described, _)| *described == leg).unwrap();
+    assert_eq!(sdes_of(&kept.1).1, key, "only the link was lost");
+    world.input(Input::DataplaneLost);
+    world.dataplane = FakeDataplane::default();
+    world.input(Input::DataplaneAttached { hello: hello(true), snapshot: Snapshot::default() });
+    let opened = world.described().into_iter().find(|(described, _)| *described == leg).unwrap();
+    assert_ne!(sdes_of(&opened.1).1, key);
+    let (_, told, offered) = sealed(&mut world, &[]);
+    assert_eq!(told, sdes_of(&opened.1).1);
+    assert!(!offered.is_empty());
+}
