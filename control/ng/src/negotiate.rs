@@ -309,9 +309,7 @@ impl Wish {
 /// The receiver's line as it will be offered.
 fn decide(media: &mut Media, wish: &Wish, options: &Options, kit: &mut Kit) {
     media.protocol = wish.protocol.clone();
-    media.rtcp_mux.offered = wish.mux;
-    media.rtcp_mux.required = wish.mux_required;
-    media.rtcp_mux.agreed &= wish.mux;
+    decide_mux(media, wish);
     match wish.theirs.clone() {
         Some(credentials) => media.ice = Some(credentials),
         None => set_ice(media, wish.ice, kit),
@@ -332,6 +330,15 @@ fn decide(media: &mut Media, wish: &Wish, options: &Options, kit: &mut Kit) {
     // While keys from SDP are in use, nothing else is offered.
     keying.dtls_offered = offers_keys && !keying.dtls_off && keying.sdes.is_none();
     keying.plain = !offers_keys;
+}
+
+/// What was agreed with the receiver before is offered again, whatever this offer and its options say: 10.5 does so, and a
+/// party that multiplexes needs no other port. Where there is none, nothing else can be offered.
+fn decide_mux(media: &mut Media, wish: &Wish) {
+    let mux = &mut media.rtcp_mux;
+    mux.agreed &= media.protocol.is_rtp();
+    mux.offered = wish.mux || mux.agreed;
+    mux.required = wish.mux_required || mux.agreed && media.local.as_ref().is_some_and(|local| local.rtcp.is_none());
 }
 
 /// Ports and legs for a line, on both sides.

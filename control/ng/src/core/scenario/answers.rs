@@ -83,3 +83,31 @@ fn a_profile_that_knows_only_dtls_is_answered_with_dtls_whatever_the_request_say
     assert!(lines(&offered, "a=fingerprint").is_empty());
     assert_eq!(lines(&answer, "a=fingerprint").len(), 1, "{answer}");
 }
+
+#[test]
+fn multiplexing_that_was_agreed_on_is_offered_again_until_it_is_declined() {
+    let mut world = World::new();
+    let line = |port: u16, mux: &[&str]| {
+        with_lines("198.51.100.10", &[&[&*format!("m=audio {port} RTP/AVP 0")], mux].concat())
+    };
+    let muxed = ["a=rtcp-mux"];
+    let offered = |world: &mut World, flag: &str| {
+        let caller = line(4000, &[]);
+        let identity = [("call-id", "c1"), ("from-tag", "f"), ("sdp", &caller)];
+        let text = sdp(&world.ask_with("offer", &identity, &[("rtcp-mux", &[flag])]));
+        (port(&text), lines(&text, "a=rtcp-mux").len(), lines(&text, "a=rtcp:").concat())
+    };
+    let (at, ..) = offered(&mut world, "offer");
+    world.answer("c1", "f", "t", &line(5000, &muxed), &[]);
+    for flag in ["", "demux", "reject"] {
+        assert_eq!(offered(&mut world, flag), (at, 1, format!("a=rtcp:{at}")));
+        world.answer("c1", "f", "t", &line(5000, &muxed), &[]);
+    }
+    offered(&mut world, "");
+    world.answer("c1", "f", "t", &line(5000, &[]), &[]);
+    assert_eq!(offered(&mut world, ""), (at, 0, format!("a=rtcp:{}", at + 1)));
+    let mut world = World::new();
+    let (at, ..) = offered(&mut world, "require");
+    world.answer("c1", "f", "t", &line(5000, &muxed), &[]);
+    assert_eq!(offered(&mut world, ""), (at, 1, format!("a=rtcp:{at}")), "on the leg that has one port");
+}
