@@ -11,10 +11,13 @@
 //! A leg's number holds the number of its call, so that an event finds its call without a table.
 
 use crate::effect::Turn;
+use crate::error::NgError;
 use crate::keys::Draw;
+use crate::limits::PARTIES_MAX;
 use crate::orders::{Orders, Purpose};
 use crate::party::{Deletion, Local, Media, Party, PartyId, Source};
 use crate::ports::Ports;
+use crate::sdp::MEDIA_MAX;
 use crate::settings::Settings;
 use crosspoint_contract::limits::SINKS_PER_LEG_MAX;
 use crosspoint_contract::{
@@ -95,9 +98,13 @@ impl Call {
         }
     }
 
-    pub fn add_party(&mut self, tag: &str, via_branch: Option<&str>, now_us: u64) -> PartyId {
+    /// Refused beyond [`PARTIES_MAX`]; those that are known go on.
+    pub fn add_party(&mut self, tag: &str, via_branch: Option<&str>, now_us: u64) -> Result<PartyId, NgError> {
+        if self.parties.len() >= PARTIES_MAX {
+            return Err(NgError::InvalidDialogue);
+        }
         self.parties.push(Party::new(tag, via_branch, now_us));
-        self.parties.len() - 1
+        Ok(self.parties.len() - 1)
     }
 
     pub fn party_by_tag(&self, tag: &str) -> Option<PartyId> {
@@ -109,15 +116,15 @@ impl Call {
         for party in &mut self.parties {
             party.sources.retain(|source| !source.by_dialogue || (source.party != a && source.party != b));
         }
-        self.parties[a].sources.insert(0, Source { party: b, by_dialogue: true, first_line: 0 });
-        self.parties[b].sources.insert(0, Source { party: a, by_dialogue: true, first_line: 0 });
+        self.parties[a].sources.insert(0, Source { party: b, by_dialogue: true, lines: 0..MEDIA_MAX });
+        self.parties[b].sources.insert(0, Source { party: a, by_dialogue: true, lines: 0..MEDIA_MAX });
     }
 
     /// Who hears it.
-    pub fn subscribers(&self, party: PartyId) -> impl Iterator<Item = (PartyId, Source)> {
+    pub fn subscribers(&self, party: PartyId) -> impl Iterator<Item = (PartyId, &Source)> {
         self.parties.iter().enumerate().filter_map(move |(id, other)| {
             let source = other.sources.iter().find(|source| source.party == party)?;
-            Some((id, *source))
+            Some((id, source))
         })
     }
 
@@ -292,7 +299,7 @@ impl Call {
         let blocked = &self.parties[party].blocked;
         let listeners = self.subscribers(party).filter(|(other, _)| !blocked.contains(other));
         let sinks: Vec<LegId> = listeners
-            .filter_map(|(other, source)| self.leg_of(other, source.first_line + index))
+            .filter_map(|(other, source)| self.leg_of(other, source.line(index)?))
             .take(SINKS_PER_LEG_MAX)
             .collect();
         let filter = either(self.parties[party].filter, self.filter, self.drops_traffic);

@@ -234,7 +234,7 @@ fn ssrcs(call: &Call, parties: &[PartyId]) -> Dict {
 
 fn reporter(call: &Call, party: PartyId, index: usize) -> Option<u32> {
     let (listener, source) = call.subscribers(party).next()?;
-    let local = call.parties[listener].media.get(source.first_line + index)?.local.as_ref()?;
+    let local = call.parties[listener].media.get(source.line(index)?)?.local.as_ref()?;
     Some(newest_stream(local)?.ssrc)
 }
 

@@ -25,10 +25,10 @@ pub struct Dialogue {
 pub fn of_offer(call: &mut Call, options: &Options, now_us: u64) -> Result<Dialogue, NgError> {
     let from_tag = options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
     let via = options.via_branch.as_deref();
-    let from = call.party_by_tag(from_tag).unwrap_or_else(|| call.add_party(from_tag, None, now_us));
+    let from = tagged(call, from_tag, now_us)?;
     let to = match options.to_tag.as_deref().filter(|tag| !tag.is_empty()) {
-        Some(tag) => named(call, from, tag, via, now_us),
-        None => unnamed(call, from, via, now_us),
+        Some(tag) => named(call, from, tag, via, now_us)?,
+        None => unnamed(call, from, via, now_us)?,
     };
     join(call, from, to)
 }
@@ -37,9 +37,13 @@ pub fn of_offer(call: &mut Call, options: &Options, now_us: u64) -> Result<Dialo
 pub fn of_answer(call: &mut Call, options: &Options, now_us: u64) -> Result<Dialogue, NgError> {
     let from_tag = options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
     let to_tag = options.to_tag.as_deref().filter(|tag| !tag.is_empty()).ok_or(NgError::NoToTag)?;
-    let offerer = call.party_by_tag(from_tag).unwrap_or_else(|| call.add_party(from_tag, None, now_us));
-    let answerer = named(call, offerer, to_tag, options.via_branch.as_deref(), now_us);
+    let offerer = tagged(call, from_tag, now_us)?;
+    let answerer = named(call, offerer, to_tag, options.via_branch.as_deref(), now_us)?;
     join(call, answerer, offerer)
+}
+
+fn tagged(call: &mut Call, tag: &str, now_us: u64) -> Result<PartyId, NgError> {
+    call.party_by_tag(tag).map_or_else(|| call.add_party(tag, None, now_us), Ok)
 }
 
 fn join(call: &mut Call, from: PartyId, to: PartyId) -> Result<Dialogue, NgError> {
@@ -57,28 +61,28 @@ fn join(call: &mut Call, from: PartyId, to: PartyId) -> Result<Dialogue, NgError
 }
 
 /// The party of that tag: known, or waiting for a name, or new.
-fn named(call: &mut Call, other: PartyId, tag: &str, via: Option<&str>, now_us: u64) -> PartyId {
+fn named(call: &mut Call, other: PartyId, tag: &str, via: Option<&str>, now_us: u64) -> Result<PartyId, NgError> {
     if let Some(known) = call.party_by_tag(tag) {
-        return known;
+        return Ok(known);
     }
     let of_branch = via.and_then(|via| by_branch(call, other, via));
     let waiting = || call.partner(other).filter(|partner| call.parties[*partner].tag.is_empty());
     match of_branch.or_else(waiting) {
         Some(party) => {
             call.parties[party].tag = tag.into();
-            party
+            Ok(party)
         }
         None => call.add_party(tag, via, now_us),
     }
 }
 
 /// Whom an offer without a to-tag is for.
-fn unnamed(call: &mut Call, from: PartyId, via: Option<&str>, now_us: u64) -> PartyId {
+fn unnamed(call: &mut Call, from: PartyId, via: Option<&str>, now_us: u64) -> Result<PartyId, NgError> {
     let known = match via {
         Some(via) => by_branch(call, from, via),
         None => call.partner(from),
     };
-    known.unwrap_or_else(|| call.add_party("", via, now_us))
+    known.map_or_else(|| call.add_party("", via, now_us), Ok)
 }
 
 fn by_branch(call: &Call, other: PartyId, via: &str) -> Option<PartyId> {

@@ -14,13 +14,13 @@ pub const ORDERS_WAIT_MS: u64 = 500;
 pub const FIGURES_WAIT_MS: u64 = 400;
 /// A dataplane that was too busy is told again after this.
 pub const REPAIR_MS: u64 = 100;
-/// Parties of a call: forks, subscribers and those deleted long ago. Beyond it the call is refused.
+/// Parties of a call: forks, subscribers and those deleted long ago. Beyond it new ones are refused.
 pub const PARTIES_MAX: usize = 256;
 /// Other ports that are tried for a leg whose ports are taken.
 pub const PORT_TRIES_MAX: u32 = 20;
 /// Legs left behind by an earlier control plane are kept for so long.
 pub const ORPHANS_KEPT_MS: u64 = 3_600_000;
-/// Call identifiers and tags: longer ones are refused as if they were missing.
+/// Call identifiers, tags, branches and labels: longer ones are refused as if they were missing.
 pub const NAME_BYTES_MAX: usize = 1024;
 
 /// Whether one more call may be taken.

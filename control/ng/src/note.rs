@@ -15,7 +15,7 @@ use crate::party::Deletion;
 use serde::{Deserialize, Serialize};
 
 /// Raised with each change of what a call, its parties and lines are made of, here and in the contract's types.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// Most calls fit, so that their text moves in memory rarely.
 const NOTE_BYTES: usize = 2048;
@@ -64,7 +64,7 @@ mod tests {
 
     fn call() -> Call {
         let mut call = Call::new(CallKey(7), "c1", ([192, 0, 2, 1], 5060).into(), 5);
-        call.add_party("f", Some("z9"), 5);
+        call.add_party("f", Some("z9"), 5).expect("room");
         call.parties[0].deleted = Some(Deletion::At(31_000));
         call
     }

@@ -17,6 +17,7 @@ use crate::sdp::{Codec, Continuity, CryptoLine, Fingerprint, MediaKind, Protocol
 use crosspoint_contract::{Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, SdesKey, StreamReport};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 /// Index into the parties of a call. A party keeps it for the life of the call.
 pub type PartyId = usize;
@@ -53,13 +54,20 @@ pub enum Deletion {
     Done,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     pub party: PartyId,
     /// By offer and answer; else by `subscribe request`.
     pub by_dialogue: bool,
-    /// The line of the listener that the source's first line comes out of.
-    pub first_line: usize,
+    /// The lines of the listener that the source's lines come out of, in their order.
+    pub lines: Range<usize>,
+}
+
+impl Source {
+    /// The listener's line for a line of the source, if it had that line when it was subscribed to.
+    pub fn line(&self, index: usize) -> Option<usize> {
+        Some(self.lines.start + index).filter(|line| self.lines.contains(line))
+    }
 }
 
 /// One m-line.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 impl NgCore {
     pub(crate) fn run(&mut self, peer: &Peer, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
         let options = &request.options;
+        names_fit(options)?;
         match request.command {
             Command::Ping => Ok(Outcome::Reply(Reply::pong())),
             Command::Offer => self.offer(peer, request, turn),
@@ -39,8 +40,8 @@ impl NgCore {
             Command::UnblockDtmf => self.filter(Switch::Digits(false), options, turn),
             Command::SilenceMedia => self.filter(Switch::Silence(true), options, turn),
             Command::UnsilenceMedia => self.filter(Switch::Silence(false), options, turn),
-            Command::Publish => self.publish(peer, options, turn),
-            Command::SubscribeRequest => self.subscribe(options, turn),
+            Command::Publish => self.publish(peer, request, turn),
+            Command::SubscribeRequest => self.subscribe(request, turn),
             Command::SubscribeAnswer => self.subscribe_answer(options, turn),
             Command::Unsubscribe => self.unsubscribe(options, turn),
             Command::StopRecording | Command::StopForwarding | Command::StopMedia => self.stop(options),
@@ -69,7 +70,22 @@ impl NgCore {
     }
 }
 
-/// The call-id of a request: there, not empty, not absurd.
+/// The call-id of a request: there, and not empty.
 fn call_id(options: &Options) -> Result<&str, NgError> {
-    options.call_id.as_deref().filter(|id| !id.is_empty() && id.len() <= NAME_BYTES_MAX).ok_or(NgError::NoCallId)
+    options.call_id.as_deref().filter(|id| !id.is_empty()).ok_or(NgError::NoCallId)
+}
+
+/// Names are kept as long as their call: none is absurd.
+fn names_fit(options: &Options) -> Result<(), NgError> {
+    let is_long = |name: &String| name.len() > NAME_BYTES_MAX;
+    let any_is_long = |names: &[&Option<String>]| names.iter().copied().flatten().any(is_long);
+    match () {
+        () if any_is_long(&[&options.call_id]) => Err(NgError::NoCallId),
+        () if any_is_long(&[&options.from_tag]) || options.from_tags.iter().any(is_long) => Err(NgError::NoFromTag),
+        () if any_is_long(&[&options.to_tag]) => Err(NgError::NoToTag),
+        () if any_is_long(&[&options.via_branch, &options.label, &options.set_label, &options.to_label]) => {
+            Err(NgError::NoParty)
+        }
+        () => Ok(()),
+    }
 }

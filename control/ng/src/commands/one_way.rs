@@ -10,7 +10,7 @@
 
 use super::call_id;
 use super::media::party as selected;
-use super::setup::{of_sdp, read};
+use super::setup::{Setup, of_sdp, read};
 use crate::call::Call;
 use crate::core::{NgCore, Outcome};
 use crate::dictionary::{Dict, Value};
@@ -21,21 +21,46 @@ use crate::limits::PARTIES_MAX;
 use crate::negotiate;
 use crate::options::{All, Options};
 use crate::party::{PartyId, Source};
-use crate::plan::{self, Kind};
+use crate::plan::Kind;
 use crate::reply::Reply;
-use crate::sdp::{self, Line, MediaDescription, SessionDescription};
+use crate::request::Request;
+use crate::sdp::{self, Line, MEDIA_MAX, MediaDescription, SessionDescription};
 use crosspoint_contract::CallKey;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
 
 impl NgCore {
-    pub(super) fn publish(&mut self, peer: &Peer, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
+    pub(super) fn publish(&mut self, peer: &Peer, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
+        let options = &request.options;
         let description = read(options)?;
         self.check_addresses(&description, options)?;
         let id = call_id(options)?;
         let tag = options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
-        let ours = self.ours(options).ok_or(NgError::LoadLimit)?;
+        let is_new = self.call_by_id(id).is_none();
         let key = self.call_or_new(id, peer, turn)?;
+        let published = self.take_publication(key, tag, &description, options, turn);
+        if is_new && published.is_err() {
+            self.remove(key, turn);
+        }
+        let (publisher, description) = published?;
+        self.set_expiry(key, turn);
+        self.count_silence_anew(key, turn);
+        let dialogue = Dialogue { from: publisher, to: publisher };
+        let (request, kind, beside) = (Arc::clone(request), Kind::Publication, Dict::new());
+        Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new, beside })))
+    }
+
+    /// Who publishes, and the blank answer.
+    fn take_publication(
+        &mut self,
+        key: CallKey,
+        tag: &str,
+        description: &SessionDescription,
+        options: &Options,
+        turn: &mut Turn,
+    ) -> Result<(PartyId, SessionDescription), NgError> {
         let origin = self.draw.number() >> 1;
         let software = self.settings.software.clone();
         let (mut kit, calls) = self.kit();
@@ -44,20 +69,15 @@ impl NgCore {
         call.answered = true;
         let publisher = match call.party_by_tag(tag) {
             Some(party) => party,
-            None => call.add_party(tag, None, turn.now.unix_us),
+            None => call.add_party(tag, None, turn.now.unix_us)?,
         };
         call.parties[publisher].description = options.sdp.as_deref().map(Box::from);
-        negotiate::publish(call, publisher, &description, options, &mut kit, turn)?;
-        let blank = blank_answer(&description, call, publisher, &software, origin)?;
-        let dialogue = Dialogue { from: publisher, to: publisher };
-        let plan = plan::session(call, dialogue, &blank, options, Kind::Publication, &ours);
-        let text = sdp::write(&blank, &plan).map_err(of_sdp)?;
-        self.set_expiry(key, turn);
-        self.count_silence_anew(key, turn);
-        Ok(Outcome::Reply(Reply::sdp(text)))
+        negotiate::publish(call, publisher, description, options, &mut kit, turn)?;
+        Ok((publisher, blank_answer(description, call, publisher, &software, origin)?))
     }
 
-    pub(super) fn subscribe(&mut self, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
+    pub(super) fn subscribe(&mut self, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
+        let options = &request.options;
         let key = self.call_by_id(call_id(options)?).ok_or(NgError::UnknownCallIdOfMedia)?;
         let ours = self.ours(options).ok_or(NgError::LoadLimit)?;
         let tag = match options.to_tag.as_deref().filter(|tag| !tag.is_empty()) {
@@ -67,17 +87,14 @@ impl NgCore {
         let (origin, software) = (self.draw.number() >> 1, self.settings.software.clone());
         let (mut kit, calls) = self.kit();
         let call = calls.get_mut(&key).ok_or(NgError::UnknownCallIdOfMedia)?;
-        if call.parties.len() >= PARTIES_MAX {
-            return Err(NgError::SubscriptionFailed);
-        }
         let sources = sources(call, options)?;
-        let (mut description, offsets) = joined(call, &sources)?;
+        let (mut description, places) = joined(call, &sources)?;
         if sources.len() > 1 {
             speak_for_ourselves(&mut description, &software, origin, ours.address)?;
         }
         let subscriber = match call.party_by_tag(&tag) {
             Some(party) => party,
-            None => call.add_party(&tag, None, turn.now.unix_us),
+            None => call.add_party(&tag, None, turn.now.unix_us).map_err(|_| NgError::SubscriptionFailed)?,
         };
         if sources.contains(&subscriber) {
             return Err(NgError::SubscriptionFailed);
@@ -87,22 +104,21 @@ impl NgCore {
         }
         call.parties[subscriber].sources = sources
             .iter()
-            .zip(&offsets)
-            .map(|(party, first_line)| Source { party: *party, by_dialogue: false, first_line: *first_line })
+            .zip(&places)
+            .map(|(party, lines)| Source { party: *party, by_dialogue: false, lines: lines.clone() })
             .collect();
         let dialogue = Dialogue { from: sources[0], to: subscriber };
         negotiate::subscribe(call, subscriber, &description, options, &mut kit, turn)?;
         call.last_signal_us = turn.now.unix_us;
-        let plan = plan::session(call, dialogue, &description, options, Kind::Subscription, &ours);
-        let text = sdp::write(&description, &plan).map_err(of_sdp)?;
         let tag_of = |party: &PartyId| Value::from(call.parties[*party].tag.as_str());
-        let mut dict = Dict::with_capacity(5).with("sdp", text);
+        let mut beside = Dict::with_capacity(3);
         if let [only] = &sources[..] {
-            dict.push("from-tag", tag_of(only));
+            beside.push("from-tag", tag_of(only));
         }
-        dict.push("from-tags", Value::List(sources.iter().map(tag_of).collect()));
-        dict.push("to-tag", tag.as_str());
-        Ok(Outcome::Reply(Reply::ok(dict)))
+        beside.push("from-tags", Value::List(sources.iter().map(tag_of).collect()));
+        beside.push("to-tag", tag.as_str());
+        let (request, kind, is_new) = (Arc::clone(request), Kind::Subscription, false);
+        Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new, beside })))
     }
 
     pub(super) fn subscribe_answer(&mut self, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
@@ -165,28 +181,28 @@ fn sources(call: &Call, options: &Options) -> Result<Vec<PartyId>, NgError> {
     }
 }
 
-/// One description of all that the sources say, and at which line each of them begins.
-fn joined(call: &Call, sources: &[PartyId]) -> Result<(SessionDescription, Vec<usize>), NgError> {
+/// One description of all that the sources say, and which of its lines are whose.
+fn joined(call: &Call, sources: &[PartyId]) -> Result<(SessionDescription, Vec<Range<usize>>), NgError> {
     let mut joined: Option<SessionDescription> = None;
-    let mut offsets = Vec::with_capacity(sources.len());
+    let mut places = Vec::new();
     for source in sources {
         let text = call.parties[*source].description.as_deref().ok_or(NgError::SubscriptionFailed)?;
         let mut description = sdp::read(text).map_err(of_sdp)?;
         for (line, media) in description.media.iter_mut().zip(&call.parties[*source].media) {
             line.codecs = negotiate::flowing_codecs(call, *source, line, media);
         }
+        let first_line = joined.as_ref().map_or(0, |first| first.media.len());
+        let behind = first_line + description.media.len();
+        if behind > MEDIA_MAX || places.len() == PARTIES_MAX {
+            return Err(NgError::SubscriptionFailed);
+        }
+        places.push(first_line..behind);
         match &mut joined {
-            None => {
-                offsets.push(0);
-                joined = Some(description);
-            }
-            Some(first) => {
-                offsets.push(first.media.len());
-                first.media.append(&mut description.media);
-            }
+            None => joined = Some(description),
+            Some(first) => first.media.append(&mut description.media),
         }
     }
-    joined.map(|joined| (joined, offsets)).ok_or(NgError::NoPartiesMatched)
+    joined.map(|joined| (joined, places)).ok_or(NgError::NoPartiesMatched)
 }
 
 /// Of several parties none can speak for the session: its lines are ours, and each m-line says its own address.

@@ -1,4 +1,5 @@
-//! `offer` and `answer`: a description comes in, the same with us in its place goes out.
+//! `offer` and `answer`: a description comes in, the same with us in its place goes out. How replies with descriptions of ours
+//! are written, [`super::one_way`]'s too.
 //!
 //! Input: the options with the SDP. Output: orders, and a [`Setup`] from which the reply is written when the dataplane has
 //! taken them: a port that somebody else has turns out then, and another takes its place.
@@ -9,7 +10,6 @@ use crate::dictionary::Dict;
 use crate::effect::{Peer, Turn};
 use crate::error::NgError;
 use crate::identity::{self, Dialogue};
-use crate::limits::PARTIES_MAX;
 use crate::negotiate;
 use crate::options::Options;
 use crate::plan::{self, Kind};
@@ -20,15 +20,17 @@ use crate::sdp::{self, SdpError, SessionDescription};
 use crosspoint_contract::CallKey;
 use std::sync::Arc;
 
-/// An offer or answer whose legs are being opened.
+/// A description of ours whose legs are being opened.
 pub(crate) struct Setup {
     pub key: CallKey,
-    dialogue: Dialogue,
-    description: SessionDescription,
-    request: Arc<Request>,
-    kind: Kind,
+    pub dialogue: Dialogue,
+    pub description: SessionDescription,
+    pub request: Arc<Request>,
+    pub kind: Kind,
     /// Its call began with it.
     pub is_new: bool,
+    /// What the reply says beside it.
+    pub beside: Dict,
 }
 
 impl NgCore {
@@ -52,7 +54,8 @@ impl NgCore {
             self.remove(key, turn);
         }
         let (request, kind) = (Arc::clone(request), Kind::Offer);
-        Ok(Outcome::Setup(Box::new(Setup { key, dialogue: dialogue?, description, request, kind, is_new })))
+        let (dialogue, beside) = (dialogue?, Dict::new());
+        Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new, beside })))
     }
 
     pub(super) fn answer_offer(&mut self, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
@@ -71,7 +74,8 @@ impl NgCore {
         self.check_addresses(&description, options)?;
         let dialogue = self.negotiate(key, &mut description, options, Kind::Answer, turn)?;
         let (request, kind) = (Arc::clone(request), Kind::Answer);
-        Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new: false })))
+        let (is_new, beside) = (false, Dict::new());
+        Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new, beside })))
     }
 
     /// RFC 8840: further candidates of a party. A lite agent waits for checks and needs none of them (RFC 8445 §2.5).
@@ -92,9 +96,6 @@ impl NgCore {
         let now_us = turn.now.unix_us;
         let (mut kit, calls) = self.kit();
         let call = calls.get_mut(&key).ok_or(NgError::UnknownCallId)?;
-        if call.parties.len() >= PARTIES_MAX {
-            return Err(NgError::InvalidDialogue);
-        }
         call.last_signal_us = now_us;
         let dialogue = match kind == Kind::Offer {
             true => {
@@ -132,13 +133,16 @@ impl NgCore {
 
 /// The reply, once ports are sure.
 pub(crate) fn write_setup(core: &mut NgCore, setup: &Setup) -> Result<Reply, NgError> {
-    let Setup { key, dialogue, description, request, kind, .. } = setup;
+    let Setup { key, dialogue, description, request, kind, beside, .. } = setup;
     let options = &request.options;
     let ours = core.ours(options).ok_or(NgError::LoadLimit)?;
     let call = core.calls.get_mut(key).ok_or(NgError::UnknownCallId)?;
     let plan = plan::session(call, *dialogue, description, options, *kind, &ours);
     let told = &mut call.parties[dialogue.to].continuity;
-    told.write(description, plan, options.replace).map(Reply::sdp).map_err(of_sdp)
+    let text = told.write(description, plan, options.replace).map_err(of_sdp)?;
+    let mut dict = Dict::with_capacity(beside.len() + 2).with("sdp", text);
+    beside.iter().for_each(|(key, value)| dict.push(key, value.clone()));
+    Ok(Reply::ok(dict))
 }
 
 pub(super) fn read(options: &Options) -> Result<SessionDescription, NgError> {

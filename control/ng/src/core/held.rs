@@ -103,12 +103,16 @@ impl NgCore {
         self.timers.cancel(Timer::Held(id));
         self.count_refusal(error);
         let Some(held) = self.held.replies.remove(&id) else { return };
-        if let Words::Setup(setup) = &held.words
-            && setup.is_new
-        {
-            self.remove(setup.key, turn);
-        }
-        self.reply(held.question, &Reply::error(error), turn);
+        let reply = match &held.words {
+            Words::Setup(setup) => {
+                if setup.is_new {
+                    self.remove(setup.key, turn);
+                }
+                Reply::refusal(error, &setup.request.options)
+            }
+            Words::Reply(_) => Reply::error(error),
+        };
+        self.reply(held.question, &reply, turn);
     }
 
     pub(super) fn release(&mut self, id: u64, turn: &mut Turn) {

@@ -148,3 +148,82 @@ fn the_command_line_lists_sets_and_terminates() {
     assert_eq!((world.core.calls(), world.dataplane.legs.len()), (0, 0));
     assert_eq!(ask(&mut world, "bogus"), "Unknown or incomplete command::bogus\n");
 }
+
+#[test]
+fn a_description_of_ours_names_the_ports_that_turned_out_to_be_free() {
+    let mut world = World::with(|settings| (settings.port_min, settings.port_max) = (40_000, 40_007));
+    world.dataplane.taken = ["192.0.2.1:40000", "192.0.2.1:40004"].map(|text| text.parse().unwrap()).into();
+    let published = with_lines("198.51.100.10", &["m=audio 4000 RTP/AVP 0", "a=sendonly"]);
+    let answer = world.ask("publish", &[("call-id", "c1"), ("from-tag", "p"), ("sdp", &published)]);
+    let request = world.ask("subscribe request", &[("call-id", "c1"), ("from-tag", "p"), ("to-tag", "s")]);
+    let open: Vec<u16> = world.dataplane.legs.values().map(|request| request.rtp.port()).collect();
+    assert_eq!([port(&sdp(&answer)), port(&sdp(&request))][..], open);
+    let crowded = world.ask("publish", &[("call-id", "c2"), ("from-tag", "p"), ("sdp", &published)]);
+    assert_eq!((error(&crowded), world.core.calls()), ("Ran out of ports", 1));
+}
+
+#[test]
+fn nobody_subscribes_to_more_lines_than_a_description_may_have() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let legs = world.dataplane.legs.len();
+    let many = vec!["f"; 20_000];
+    let reply = world.ask_with("subscribe request", &[("call-id", "c1"), ("to-tag", "s")], &[("from-tags", &many)]);
+    assert_eq!(error(&reply), "Failed to request subscription");
+    assert_eq!(world.dataplane.legs.len(), legs);
+}
+
+#[test]
+fn a_line_that_is_added_later_is_heard_by_the_partner_and_by_no_recorder() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    world.ask_with("subscribe request", &[("call-id", "c1"), ("to-tag", "r")], &[("from-tags", &["f", "t"])]);
+    let recorder = with_lines("203.0.113.99", &["m=audio 7000 RTP/AVP 0", "m=audio 7002 RTP/AVP 0"]);
+    world.ask("subscribe answer", &[("call-id", "c1"), ("to-tag", "r"), ("sdp", &recorder)]);
+    let before: Vec<LegId> = world.dataplane.legs.keys().copied().collect();
+    let of_callee = before[3];
+    let video = |address, port| with_lines(address, &[&format!("m=audio {port} RTP/AVP 0"), "m=video 4100 RTP/AVP 96"]);
+    world.offer("c1", "f", &video("198.51.100.10", 4000), &[("to-tag", "t")]);
+    world.answer("c1", "f", "t", &video("203.0.113.20", 5000), &[]);
+    let sources = world.dataplane.sinks.iter().filter(|(_, sinks)| sinks.contains(&of_callee));
+    assert_eq!(sources.count(), 1, "the callee's audio");
+    let added = world.dataplane.sinks.iter().filter(|(leg, sinks)| !before.contains(leg) && sinks.len() == 1);
+    assert_eq!(added.count(), 2, "video both ways");
+}
+
+#[test]
+fn a_full_call_takes_nobody_new_and_goes_on() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let mut refused = Dict::new();
+    for count in 0..crate::limits::PARTIES_MAX {
+        refused =
+            world.ask("subscribe request", &[("call-id", "c1"), ("from-tag", "f"), ("to-tag", &count.to_string())]);
+    }
+    assert_eq!(error(&refused), "Failed to request subscription");
+    let published = with_lines("198.51.100.10", &["m=audio 4000 RTP/AVP 0", "a=sendonly"]);
+    let publish = world.ask("publish", &[("call-id", "c1"), ("from-tag", "p"), ("sdp", &published)]);
+    assert_eq!(error(&publish), "Invalid dialogue association");
+    let again = world.offer("c1", "f", &audio("198.51.100.10", 4000), &[("to-tag", "t")]);
+    assert_eq!(again.text("result"), Some("ok"));
+    world.answer("c1", "f", "t", &audio("203.0.113.20", 5000), &[]);
+}
+
+#[test]
+fn names_that_nobody_can_mean_are_not_kept() {
+    let mut world = World::new();
+    let (long, audio) = ("x".repeat(2_000), audio("198.51.100.10", 4000));
+    for (key, words) in [
+        ("call-id", "No call-id in message"),
+        ("from-tag", "No from-tag in message"),
+        ("to-tag", "No to-tag in message"),
+        ("via-branch", "No participant party specified"),
+        ("label", "No participant party specified"),
+    ] {
+        let known = [("call-id", "c1"), ("from-tag", "f"), ("sdp", audio.as_str())];
+        let mut options: Vec<(&str, &str)> = known.into_iter().filter(|(other, _)| *other != key).collect();
+        options.push((key, &long));
+        assert_eq!(error(&world.ask("offer", &options)), words);
+    }
+    assert_eq!(world.core.calls(), 0);
+}
