@@ -180,9 +180,9 @@ impl NgCore {
         let one = which.filter(|_| keys.len() == 1);
         for key in &keys {
             self.statistics.sessions_terminated += 1;
-            if let Some(call) = self.remove(*key, turn) {
-                turn.note(Level::Info, "call_terminated", Some(&call.id), "by an operator");
-            }
+            let id = self.calls.get(key).map(|call| call.id.clone());
+            turn.note(Level::Info, "call_terminated", id.as_deref(), "by an operator");
+            self.end(*key, turn);
         }
         match one.filter(|word| !["all", "own"].contains(word)) {
             Some(id) => format!("\nCall Id ({id}) successfully terminated by operator.\n\n"),

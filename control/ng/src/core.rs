@@ -220,7 +220,7 @@ impl NgCore {
         match outcome {
             Ok(Outcome::Reply(reply)) => self.reply_when_done(question, Words::Reply(reply), orders_before, turn),
             Ok(Outcome::Setup(setup)) => self.reply_when_done(question, Words::Setup(setup), orders_before, turn),
-            Ok(Outcome::Later(later)) => self.wait(question, *later, turn),
+            Ok(Outcome::Later(later)) => self.wait(Some(question), *later, turn),
             Err(error) => {
                 let text = format!("{} from {}: {error}", request.command.name(), question.peer.address);
                 turn.note(Level::Info, "request_refused", call, text);
@@ -276,15 +276,13 @@ impl NgCore {
         Ok(key)
     }
 
-    /// A call is a call no longer: its legs close, its ports rest.
-    pub(crate) fn remove(&mut self, key: CallKey, turn: &mut Turn) -> Option<Call> {
-        let mut call = self.retire(key)?;
+    /// What never came to be a call, or does not matter any more, is one no longer: its legs close, its ports rest.
+    pub(crate) fn remove(&mut self, key: CallKey, turn: &mut Turn) {
+        let Some(mut call) = self.retire(key) else { return };
         let (mut kit, _) = self.kit();
         for (party, index) in call.media_indices() {
             call.close(party, index, &mut kit, turn);
         }
-        self.statistics.call_ended(&call, turn.now);
-        Some(call)
     }
 
     /// Takes a call out of all tables; its legs are still open.

@@ -4,6 +4,7 @@
 
 use crate::call::Call;
 use crate::effect::Now;
+use crate::party::Media;
 use crate::request::Command;
 use crosspoint_contract::LegReport;
 use std::collections::BTreeMap;
@@ -90,13 +91,16 @@ impl Statistics {
 
     /// What the last figures of a call say.
     pub(crate) fn count_figures(&mut self, call: &Call) {
-        let (mut heard, mut legs) = (0, 0);
-        for local in call.legs() {
-            legs += 1;
-            heard += u32::from(local.report.packets_received > 0);
+        let sides = (0..call.parties.len()).flat_map(|a| (0..a).map(move |b| (a, b)));
+        for (a, b) in sides.filter(|(a, b)| call.are_in_dialogue(*a, *b)) {
+            for (one, other) in call.parties[a].media.iter().zip(&call.parties[b].media) {
+                let is_heard = |media: &Media| media.legs().any(|local| local.report.packets_received > 0);
+                let has_legs = one.legs().next().is_some() && other.legs().next().is_some();
+                let (one, other) = (is_heard(one), is_heard(other));
+                self.streams_unheard += u64::from(has_legs && !one && !other);
+                self.streams_one_way += u64::from(has_legs && one != other);
+            }
         }
-        self.streams_unheard += u64::from(heard == 0);
-        self.streams_one_way += u64::from(heard > 0 && heard < legs);
         for stream in call.legs().flat_map(|local| &local.streams).filter(|stream| stream.quality.samples > 0) {
             let samples = stream.quality.samples;
             let mean = stream.quality.mos_x10.sum as f64 / 10.0 / f64::from(samples);

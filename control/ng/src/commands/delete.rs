@@ -3,17 +3,16 @@
 //! Input: which call and, if said, which party. Output: the last figures, if a party was named, as rtpengine has it. Owns nothing.
 
 use super::call_id;
-use crate::call::{Call, close_leg_for};
+use crate::call::Call;
 use crate::core::{Await, Figured, Later, NgCore, Outcome};
 use crate::dictionary::Dict;
 use crate::effect::Turn;
 use crate::error::NgError;
 use crate::options::Options;
-use crate::orders::Purpose;
 use crate::party::PartyId;
 use crate::reply::Reply;
 use crate::timers::Timer;
-use crosspoint_contract::{CallKey, Command};
+use crosspoint_contract::CallKey;
 
 /// What a request means.
 struct Target {
@@ -82,18 +81,11 @@ impl NgCore {
 
     /// The call is gone at once; the reply follows with the figures that its legs say last.
     fn end_with_figures(&mut self, key: CallKey, parties: Vec<PartyId>, turn: &mut Turn) -> Outcome {
-        let wait = self.next_wait();
         self.statistics.sessions_ended += 1;
-        let Some(call) = self.retire(key) else { return Outcome::Reply(Reply::ok(Dict::new())) };
-        let (mut kit, _) = self.kit();
-        let mut remaining = 0;
-        for local in call.legs() {
-            kit.orders.give(Command::ReadStreams { leg: local.leg }, Purpose::Figures { wait, leg: local.leg }, turn);
-            close_leg_for(Purpose::Farewell { wait, leg: local.leg }, local, &mut kit, turn);
-            remaining += 2;
+        match self.take_leave(key, Some(parties), turn) {
+            Some(later) => Outcome::Later(Box::new(later)),
+            None => Outcome::Reply(Reply::ok(Dict::new())),
         }
-        let what = Await { call: Figured::Gone(Box::new(call)), parties: Some(parties), then_delete: Vec::new() };
-        Outcome::Later(Box::new(Later { id: wait, remaining, what }))
     }
 
     /// The figures of a call that lives, or of some parties of it, and after that the end of some.

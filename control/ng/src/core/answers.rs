@@ -1,4 +1,4 @@
-//! Answers that wait for figures of the dataplane.
+//! Answers that wait for figures of the dataplane, and calls that have ended and wait for their last ones.
 //!
 //! ```text
 //!   command ──Later──▶ Wait { how many answers } ──each answer──▶ … ──the last, or the deadline──▶ Reply
@@ -8,15 +8,16 @@
 //! bounds each wait: then the answer says what is known.
 
 use super::{NgCore, Question};
-use crate::call::Call;
+use crate::call::{Call, close_leg_for};
 use crate::effect::Turn;
 use crate::error::NgError;
 use crate::figures;
 use crate::limits::FIGURES_WAIT_MS;
+use crate::orders::Purpose;
 use crate::party::PartyId;
 use crate::reply::Reply;
 use crate::timers::Timer;
-use crosspoint_contract::{CallKey, LegId};
+use crosspoint_contract::{CallKey, Command, LegId};
 
 /// What a command leaves behind.
 pub(crate) struct Later {
@@ -27,7 +28,8 @@ pub(crate) struct Later {
 }
 
 pub(crate) struct Wait {
-    question: Question,
+    /// Nothing: the call ended by itself.
+    question: Option<Question>,
     pub remaining: usize,
     pub what: Await,
 }
@@ -47,7 +49,7 @@ pub(crate) enum Figured {
 }
 
 impl NgCore {
-    pub(super) fn wait(&mut self, question: Question, later: Later, turn: &mut Turn) {
+    pub(super) fn wait(&mut self, question: Option<Question>, later: Later, turn: &mut Turn) {
         let wait = Wait { question, remaining: later.remaining, what: later.what };
         self.waits.insert(later.id, wait);
         match later.remaining {
@@ -70,8 +72,39 @@ impl NgCore {
         self.timers.cancel(Timer::Wait(id));
         let Some(wait) = self.waits.remove(&id) else { return };
         let Await { call, parties, then_delete } = wait.what;
-        let reply = self.figures_reply(call, parties, then_delete, turn);
-        self.reply(wait.question, &reply, turn);
+        if let Figured::Gone(call) = &call {
+            self.statistics.call_ended(call, turn.now);
+            self.statistics.count_figures(call);
+        }
+        if let Some(question) = wait.question {
+            let reply = self.figures_reply(call, parties, then_delete, turn);
+            self.reply(question, &reply, turn);
+        }
+    }
+
+    /// A call is a call no longer: its legs close, its ports rest, and what its legs say last is counted and, if somebody
+    /// asked, told. `None`: there is no such call.
+    pub(crate) fn take_leave(&mut self, key: CallKey, parties: Option<Vec<PartyId>>, turn: &mut Turn) -> Option<Later> {
+        let (id, call) = (self.next_wait(), self.retire(key)?);
+        let (mut kit, _) = self.kit();
+        let before = kit.orders.last_given();
+        for local in call.legs() {
+            let leg = local.leg;
+            if local.described {
+                kit.orders.give(Command::ReadStreams { leg }, Purpose::Figures { wait: id, leg }, turn);
+            }
+            close_leg_for(Purpose::Farewell { wait: id, leg }, local, &mut kit, turn);
+        }
+        let remaining = (kit.orders.last_given() - before) as usize;
+        let what = Await { call: Figured::Gone(Box::new(call)), parties, then_delete: Vec::new() };
+        Some(Later { id, remaining, what })
+    }
+
+    /// The same of a call that nobody waits for.
+    pub(crate) fn end(&mut self, key: CallKey, turn: &mut Turn) {
+        if let Some(later) = self.take_leave(key, None, turn) {
+            self.wait(None, later, turn);
+        }
     }
 
     fn figures_reply(
@@ -82,11 +115,7 @@ impl NgCore {
         turn: &mut Turn,
     ) -> Reply {
         let dict = match &call {
-            Figured::Gone(call) => {
-                self.statistics.call_ended(call, turn.now);
-                self.statistics.count_figures(call);
-                figures::call(call, parties.as_deref(), turn.now)
-            }
+            Figured::Gone(call) => figures::call(call, parties.as_deref(), turn.now),
             Figured::Live(key) => match self.calls.get(key) {
                 Some(call) => figures::call(call, parties.as_deref(), turn.now),
                 None => return Reply::warning(NgError::CallNotFound),

@@ -217,9 +217,9 @@ impl NgCore {
     }
 
     pub(super) fn end_by_timeout(&mut self, key: CallKey, why: &str, turn: &mut Turn) {
-        if let Some(call) = self.remove(key, turn) {
-            turn.note(Level::Info, "call_timed_out", Some(&call.id), why);
-        }
+        let id = self.calls.get(&key).map(|call| call.id.clone());
+        turn.note(Level::Info, "call_timed_out", id.as_deref(), why);
+        self.end(key, turn);
     }
 
     pub(super) fn shut_down(&mut self, turn: &mut Turn) {

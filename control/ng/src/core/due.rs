@@ -53,15 +53,14 @@ impl NgCore {
     pub(crate) fn delete_parties(&mut self, key: CallKey, parties: &[usize], turn: &mut Turn) {
         let (mut kit, calls) = self.kit();
         let Some(call) = calls.get_mut(&key) else { return };
+        if call.is_over_without(parties) {
+            self.statistics.sessions_ended += 1;
+            return self.end(key, turn);
+        }
         for party in parties {
             call.close_party(*party, &mut kit, turn);
         }
-        if call.is_over_without(&[]) {
-            self.statistics.sessions_ended += 1;
-            self.remove(key, turn);
-        } else {
-            self.count_silence_anew(key, turn);
-        }
+        self.count_silence_anew(key, turn);
     }
 
     /// The longest that a call may last, and before it is answered, the longest that an offer may wait.

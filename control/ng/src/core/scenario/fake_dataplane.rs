@@ -16,6 +16,8 @@ pub struct FakeDataplane {
     pub notes: BTreeMap<CallKey, Vec<u8>>,
     /// Legs that have said that they hear nothing.
     pub silent: BTreeSet<LegId>,
+    /// Legs on which something was heard, beside what the next reports say.
+    pub heard: BTreeSet<LegId>,
     /// What the next reports say.
     pub report: LegReport,
     pub streams: Vec<StreamReport>,
@@ -104,7 +106,9 @@ impl FakeDataplane {
                 self.legs.remove(&leg);
                 self.remotes.remove(&leg);
                 self.silent.remove(&leg);
-                Ok(Done::Report(self.report.clone()))
+                let mut report = self.report.clone();
+                report.packets_received += u64::from(self.heard.contains(&leg));
+                Ok(Done::Report(report))
             }
             _ => Ok(Done::Ok),
         }

@@ -67,3 +67,44 @@ fn list_names_as_many_as_are_asked_for() {
     assert_eq!(count(world.ask("list", &[])), 3);
     assert_eq!(error(&world.ask("list", &[("limit", "-1")])), "invalid limit, must be >= 0");
 }
+
+#[test]
+fn what_was_heard_of_each_line_is_counted_however_the_call_ends() {
+    let delete = |world: &mut World, more: &[(&str, &str)]| {
+        world.ask("delete", &[&[("call-id", "c1")], more].concat());
+    };
+    let terminate = |world: &mut World| {
+        let peer = world.peer;
+        world.input(Input::CliLine { from: peer, line: "terminate c1" });
+    };
+    let ends: [&dyn Fn(&mut World); 5] = [
+        &|world| delete(world, &[("from-tag", "f")]),
+        &|world| delete(world, &[]),
+        &|world| delete(world, &[("from-tag", "f"), ("delete-delay", "0"), ("flags", "fast")]),
+        &terminate,
+        &|world| world.advance(1_001_000),
+    ];
+    for (number, end) in ends.iter().enumerate() {
+        let mut world = World::with(|settings| settings.final_timeout_s = 1_000);
+        let line =
+            |address, port| with_lines(address, &[&format!("m=audio {port} RTP/AVP 0"), "m=video 4100 RTP/AVP 96"]);
+        world.offer("c1", "f", &line("198.51.100.10", 4000), &[]);
+        world.answer("c1", "f", "t", &line("203.0.113.20", 5000), &[]);
+        let quality = Quality { samples: 2, mos_x10: Spread { sum: 80, ..Spread::default() }, ..Quality::default() };
+        world.dataplane.streams = vec![StreamReport { ssrc: 77, quality, ..StreamReport::default() }];
+        let heard: Vec<LegId> = world.dataplane.legs.keys().copied().take(1).collect();
+        world.dataplane.heard = heard.into_iter().collect();
+        end(&mut world);
+        world.advance(31_000);
+        let counted = world.core.statistics();
+        let streams = (counted.streams_one_way, counted.streams_unheard, counted.mos_samples);
+        assert_eq!((streams, counted.calls_counted, world.core.calls()), ((1, 1, 8), 1, 0), "end {number}");
+    }
+}
+
+#[test]
+fn an_offer_that_failed_is_no_call_that_nobody_spoke_in() {
+    let mut world = World::with(|settings| (settings.port_min, settings.port_max) = (30_000, 30_001));
+    assert_eq!(error(&world.offer("c1", "f", &audio("198.51.100.10", 4000), &[])), "Ran out of ports");
+    assert_eq!((world.core.statistics().calls_counted, world.core.statistics().streams_unheard), (0, 0));
+}
