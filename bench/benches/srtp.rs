@@ -22,9 +22,10 @@ const SUITES: [(&str, Suite, Option<ProtectionProfile>); 5] = [
     ("aead_aes_256_gcm", Suite::AeadAes256Gcm, Some(ProtectionProfile::AeadAes256Gcm)),
 ];
 
+type Detect = fn() -> Engine;
+
 /// Asked when the bench runs, for the processor it runs on.
-const ENGINES: [(fn() -> Engine, &str); 2] =
-    [(Engine::detect, "crosspoint"), (|| Engine::Portable, "crosspoint-portable")];
+const ENGINES: [(Detect, &str); 2] = [(Engine::detect, "crosspoint"), (|| Engine::Portable, "crosspoint-portable")];
 
 const SSRC: u32 = 0xC0FFEE;
 

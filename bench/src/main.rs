@@ -29,9 +29,9 @@ enum Command {
     Crypto(crypto::CryptoArgs),
     /// Media for a long time while other calls come and go.
     Soak(Box<soak::SoakArgs>),
-    /// Offer, answer and delete, as fast as the target answers; each client waits for its reply.
+    /// Calls set up a second, over ng or as WebRTC clients place them.
     Setup(setup::SetupArgs),
-    /// Calls held open: memory of the relay's processes for each.
+    /// What a held call costs in memory and descriptors.
     Hold(hold::HoldArgs),
     /// A control, as this program starts it.
     #[command(hide = true)]
@@ -57,8 +57,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Compare(args) => compare::run(args, &progress).context("compare")?,
         Command::Crypto(args) => crypto::run(args, &progress).context("crypto")?,
         Command::Soak(args) => soak::run(args, &progress).context("soak")?,
-        Command::Setup(args) => return setup::run(args).map(|()| ExitCode::SUCCESS),
-        Command::Hold(args) => return hold::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Setup(args) => setup::run(args, &progress).context("setup")?,
+        Command::Hold(args) => hold::run(args, &progress).context("hold")?,
         Command::Bare(_) => unreachable!("it does not come here"),
     };
     output::deliver(&document, &cli.output)

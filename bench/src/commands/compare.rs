@@ -9,6 +9,7 @@ use crate::host::affinity::SessionPriority;
 use crate::interrupt;
 use crate::measure::rig::Rig;
 use crate::measure::search::{self, Goal};
+use crate::measure::trial::Trial;
 use crate::report::document::{Document, Ratio, Subject, median};
 use crate::report::progress::Progress;
 use crate::target::{Options, Target};
@@ -76,10 +77,13 @@ pub fn run(args: &CompareArgs, progress: &Progress) -> anyhow::Result<Document> 
     Ok(document)
 }
 
+/// One figure of a trial.
+type Of = fn(&Trial) -> Option<f64>;
+
 /// Of the first subject's figures to each other's, round by round.
 fn ratios(subjects: &[Subject]) -> Vec<Ratio> {
     let Some((first, others)) = subjects.split_first() else { return Vec::new() };
-    let figures: [(&str, fn(&crate::measure::trial::Trial) -> Option<f64>); 3] = [
+    let figures: [(&str, Of); 3] = [
         ("cpu_ns_per_packet", |trial| trial.cpu_ns_per_packet),
         ("latency_p99_us", |trial| Some(trial.latency_us.p99)),
         ("latency_p99_9_us", |trial| Some(trial.latency_us.p99_9)),

@@ -1,5 +1,7 @@
 //! `crypto`: protecting and unprotecting, every suite, alone and in batches, beside `webrtc-srtp` and libsrtp2.
 //!
+//! `portable` is ours without wide vectors, where the processor has them.
+//!
 //! Implementations take turns, round by round. Time is processor time of this thread, so that others on the machine only
 //! make caches colder. Copying packets into place and making packets to unprotect is outside the measured time. What
 //! one implementation protects, all must unprotect: a round in which one refuses a packet ends the run.
@@ -15,7 +17,7 @@ use crate::report::document::{Document, Measure, Ratio, Subject, median};
 use crate::report::progress::Progress;
 use anyhow::ensure;
 use clap::Args;
-use crosspoint_wire::srtp::Suite;
+use crosspoint_wire::srtp::{Engine, Suite};
 
 /// Packets of one round, half a megabyte: all of it in the second cache.
 const PACKETS: usize = 32 * STREAMS;
@@ -76,7 +78,10 @@ fn contestants(suite: Suite, library: Option<Library>) -> Vec<Contestant> {
         protect_ns: Vec::new(),
         unprotect_ns: Vec::new(),
     };
-    let mut all = vec![contestant("crosspoint", Box::new(Ours::new(suite)))];
+    let mut all = vec![contestant("crosspoint", Box::new(Ours::new(suite, Engine::detect())))];
+    if !matches!(Engine::detect(), Engine::Portable) {
+        all.push(contestant("portable", Box::new(Ours::new(suite, Engine::Portable))));
+    }
     all.extend(Webrtc::new(suite).map(|webrtc| contestant("webrtc-srtp", Box::new(webrtc))));
     let libsrtp = library.and_then(|library| Libsrtp::new(library, suite));
     all.extend(libsrtp.map(|libsrtp| contestant("libsrtp2", Box::new(libsrtp))));
@@ -143,9 +148,12 @@ fn thread_cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// One operation's rounds.
+type Of = fn(&Contestant) -> &Vec<f64>;
+
 fn note(document: &mut Document, contestants: &[Contestant], suite: Suite, streams: Streams) {
     let grouping = if streams == Streams::One { "single" } else { "batch" };
-    let figures: [(&str, fn(&Contestant) -> &Vec<f64>); 2] =
+    let figures: [(&str, Of); 2] =
         [("protect", |contestant| &contestant.protect_ns), ("unprotect", |contestant| &contestant.unprotect_ns)];
     for (operation, of) in figures {
         let figure = format!("{operation}.{grouping}.{}", sdes_name(suite));

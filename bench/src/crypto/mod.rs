@@ -23,6 +23,12 @@ pub struct Slot {
     pub length: usize,
 }
 
+impl Slot {
+    pub fn packet_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.length]
+    }
+}
+
 /// An implementation, keyed for [`STREAMS`] streams in both directions.
 pub trait Implementation {
     /// Protects `slots[n]` as the next packet of stream `n % STREAMS`. False when one was refused.
