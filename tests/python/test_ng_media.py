@@ -259,6 +259,25 @@ class Media(unittest.TestCase):
         call.reoffer()
         self.assert_both_ways(call)
 
+    # ---- the relay twice ------------------------------------------------------------------------------------------------
+
+    def passed_twice(self, a, b):
+        """As a proxy between two calls would have it: the callee of the first is the caller of the second."""
+        first, second = self.call(a, Party()), self.call(Party(), b)
+        offered = first.ask("offer", sdp=a.describe(), more={"from-tag": "a"})["sdp"]
+        b.hear(second.ask("offer", sdp=offered, more={"from-tag": "m"})["sdp"], offered=True)
+        answered = second.ask("answer", sdp=b.describe(), more={"from-tag": "m", "to-tag": "b"})["sdp"]
+        a.hear(first.ask("answer", sdp=answered, more={"from-tag": "a", "to-tag": "m"})["sdp"])
+
+    def test_call_passes_the_relay_twice(self):
+        a, b = Party(), Party()
+        for _ in range(2):
+            self.passed_twice(a, b)
+            self.assert_heard(a, b)
+            self.assert_heard(b, a)
+            self.assert_reported(a, b)
+            self.assert_reported(b, a)
+
     # ---- what is not RTP ------------------------------------------------------------------------------------------------
 
     FAX = ["m=image {} udptl t38", "a=T38FaxVersion:0", "a=T38FaxUdpEC:t38UDPRedundancy"]

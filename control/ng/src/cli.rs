@@ -1,8 +1,10 @@
 //! The command line of the relay: one line in, text out, as `rtpengine-ctl` and monitoring scripts know it.
 //!
 //! ```text
-//!   list totals | numsessions | maxsessions | sessions all|own|CALLID | interfaces | timeout … | jsonstats
-//!   set maxsessions N | timeout N | silenttimeout N | finaltimeout N | offertimeout N
+//!   list totals | counters | numsessions | maxsessions | sessions all|own|CALLID | interfaces | timeout … | jsonstats
+//!   get …                as list
+//!   set maxsessions N | maxcpu N | maxload N | maxbw N | timeout N | silenttimeout N | finaltimeout N | offertimeout N | deletedelay N
+//!   params current
 //!   terminate CALLID | all | own
 //! ```
 //!
@@ -15,7 +17,7 @@ use crate::core::NgCore;
 use crate::dictionary::{Dict, Value};
 use crate::effect::{Level, Turn};
 use crate::json;
-use crate::party::Deletion;
+use crate::party::{Deletion, Media};
 use crosspoint_contract::CallKey;
 use std::fmt::Write;
 
@@ -25,10 +27,11 @@ impl NgCore {
     pub(crate) fn cli(&mut self, line: &str, turn: &mut Turn) -> String {
         let mut words = line.split_ascii_whitespace();
         match words.next().unwrap_or_default() {
-            "list" => self.cli_list(words.next(), words.next(), turn),
+            "list" | "get" => self.cli_list(words.next(), words.next(), turn),
             "set" => self.cli_set(words.next(), words.next()),
             "terminate" => self.cli_terminate(words.next(), turn),
-            "help" => "Available sub-commands at this level:\n\tlist\n\tterminate\n\tset\n".into(),
+            "params" => self.cli_params(words.next()),
+            "help" => "Available sub-commands at this level:\n\tlist\n\tterminate\n\tset\n\tget\n\tparams\n".into(),
             other => unknown(other),
         }
     }
@@ -38,8 +41,9 @@ impl NgCore {
         match what {
             None => MORE.into(),
             Some("numsessions") => self.cli_numbers(),
-            Some("sessions") => which.map_or(MORE.into(), |which| self.cli_sessions(which)),
+            Some("sessions") => which.map_or(MORE.into(), |which| self.cli_sessions(which, turn)),
             Some("totals") => self.cli_totals(turn),
+            Some("counters") => self.cli_counters(),
             Some("jsonstats") => self.cli_json(turn),
             Some("interfaces") => self.cli_interfaces(),
             Some("maxsessions") => {
@@ -53,6 +57,8 @@ impl NgCore {
             Some("silenttimeout") => format!("SILENT_TIMEOUT={}\n", settings.silent_timeout_s),
             Some("finaltimeout") => format!("FINAL_TIMEOUT={}\n", settings.final_timeout_s),
             Some("offertimeout") => format!("OFFER_TIMEOUT={}\n", settings.offer_timeout_s),
+            Some("deletedelay") => format!("DELETE_DELAY={}\n", settings.delete_delay_s),
+            Some("controltos") => "0\n".into(),
             Some("transcoders") => "No stats entries\n".into(),
             Some(other) => unknown(other),
         }
@@ -77,19 +83,19 @@ impl NgCore {
         )
     }
 
-    fn cli_sessions(&self, which: &str) -> String {
+    fn cli_sessions(&self, which: &str, turn: &Turn) -> String {
         if which == "all" || which == "own" {
             return self.calls.values().map(session_line).collect();
         }
         match self.call_by_id(which).and_then(|key| self.calls.get(&key)) {
-            Some(call) => session_line(call) + &session_legs(call),
+            Some(call) => session_head(call) + &session_legs(call, turn.now.unix_us),
             None => format!("\nCall ID not found ({which}).\n\n"),
         }
     }
 
     fn cli_totals(&mut self, turn: &mut Turn) -> String {
         let current = self.current();
-        let totals = totals(&self.statistics, turn.now.unix_us);
+        let totals = totals(&self.statistics, self.load.relayed, turn.now.unix_us);
         let mut out = String::with_capacity(8192);
         out.push_str("\nStatistics over currently running sessions:\n\n");
         rows(&mut out, &CURRENT, &current);
@@ -147,11 +153,55 @@ impl NgCore {
         out
     }
 
+    fn cli_counters(&self) -> String {
+        let mut out = String::from("\nCurrent per-second counters:\n\n");
+        rows(&mut out, &CURRENT[4..13], &self.current());
+        out
+    }
+
+    /// What is set, under the names of rtpengine's options.
+    fn cli_params(&self, which: Option<&str>) -> String {
+        let settings = &self.settings;
+        match which {
+            None => MORE.into(),
+            Some("current") => {
+                let mut out = format!(
+                    "max-sessions = {}\ntimeout = {}\nsilent-timeout = {}\nfinal-timeout = {}\noffer-timeout = {}\n\
+                     delete-delay = {}\ntos = {}\nport-min = {}\nport-max = {}\nmax-cpu = {:.1}\nmax-load = {:.2}\nmax-bw = {}\n",
+                    settings.sessions_max.map_or(-1, i64::from),
+                    settings.timeout_s,
+                    settings.silent_timeout_s,
+                    settings.final_timeout_s,
+                    settings.offer_timeout_s,
+                    settings.delete_delay_s,
+                    settings.tos,
+                    settings.port_min,
+                    settings.port_max,
+                    settings.cpu_percent_max,
+                    settings.load_max,
+                    settings.bytes_per_second_max,
+                );
+                let interfaces = settings.interfaces.iter().flat_map(|interface| {
+                    interface.addresses.iter().map(move |address| (&interface.name, address.local))
+                });
+                for (index, (name, address)) in interfaces.enumerate() {
+                    _ = writeln!(out, "interface[{index}] = {name}\\{address} ");
+                }
+                out
+            }
+            Some(other) => unknown(other),
+        }
+    }
+
     fn cli_set(&mut self, what: Option<&str>, value: Option<&str>) -> String {
         let (Some(what), Some(text)) = (what, value) else { return MORE.into() };
         let settings = &mut self.settings;
         let seconds = match what {
             "maxsessions" => return set_sessions_max(&mut settings.sessions_max, text),
+            "maxcpu" => return set_limit(&mut settings.cpu_percent_max, what, text, 1),
+            "maxload" => return set_limit(&mut settings.load_max, what, text, 2),
+            "maxbw" => return set_limit(&mut settings.bytes_per_second_max, what, text, 0),
+            "deletedelay" => &mut settings.delete_delay_s,
             "timeout" => &mut settings.timeout_s,
             "silenttimeout" => &mut settings.silent_timeout_s,
             "finaltimeout" => &mut settings.final_timeout_s,
@@ -208,6 +258,17 @@ fn set_sessions_max(limit: &mut Option<u32>, text: &str) -> String {
     }
 }
 
+/// Numbers that are told with so many digits behind the point.
+fn set_limit<N: std::str::FromStr + std::fmt::Display>(limit: &mut N, what: &str, text: &str, digits: usize) -> String {
+    match text.parse() {
+        Ok(value) => {
+            *limit = value;
+            format!("Success setting {what} to {limit:.digits$}\n")
+        }
+        Err(_) => format!("Fail setting {what} to {text}; no digists found\n"),
+    }
+}
+
 fn unknown(command: &str) -> String {
     format!("Unknown or incomplete command::{command}\n")
 }
@@ -223,27 +284,72 @@ fn session_line(call: &Call) -> String {
     )
 }
 
-/// Ports and peers of each line.
-fn session_legs(call: &Call) -> String {
+fn session_head(call: &Call) -> String {
+    let is_deleted = call.parties.iter().any(|party| matches!(party.deleted, Some(Deletion::At(_))));
+    let tos = call.parties.iter().flat_map(|party| &party.media).map(|media| media.treatment.tos).next().unwrap_or(0);
+    format!(
+        "\ncallid: {}\ndeletionmark: {}\ncreated: {}\nproxy: {}\ntos: {tos}\nlast_signal: {}\nredis_keyspace: 0\nforeign: no\n\n",
+        call.id,
+        if is_deleted { "yes" } else { "no" },
+        call.created_us / 1_000_000,
+        call.sender,
+        call.last_signal_us / 1_000_000
+    )
+}
+
+/// Ports and peers of each line. The counts are those that were read last, by `query` or `delete`.
+fn session_legs(call: &Call, now_us: u64) -> String {
     let mut out = String::new();
-    for party in &call.parties {
-        _ = writeln!(out, "--- Tag '{}', type: {}", party.tag, if party.was_offered { "TO_TAG" } else { "FROM_TAG" });
+    for (id, party) in call.parties.iter().enumerate() {
+        let lasted = now_us.saturating_sub(party.created_us) as f64 / 1e6;
+        _ = writeln!(
+            out,
+            "--- Tag '{}', type: {}, label '{}', branch '{}', callduration {lasted:.6}",
+            party.tag,
+            if party.was_offered { "TO_TAG" } else { "FROM_TAG" },
+            party.label.as_deref().unwrap_or_default(),
+            party.via_branch.as_deref().unwrap_or_default(),
+        );
+        for source in &party.sources {
+            _ = writeln!(out, "---     subscribed to '{}'", call.parties[source.party].tag);
+        }
+        for (listener, _) in call.subscribers(id) {
+            _ = writeln!(out, "---     subscription of '{}'", call.parties[listener].tag);
+        }
         for (index, media) in party.media.iter().enumerate() {
-            let kind = media.kind.as_str();
-            _ = writeln!(out, "------ Media #{} ({kind} over {})", index + 1, media.protocol.as_str());
-            let (Some(local), Some(heard)) = (&media.local, &media.heard) else { continue };
-            _ = writeln!(
-                out,
-                "-------- Port {:>21} <> {:>21}, {} p, {} b, {} e",
-                local.rtp_address(),
-                heard.rtp,
-                local.report.packets_received,
-                local.report.bytes_received,
-                local.report.packets_dropped
-            );
+            session_media(&mut out, index, media);
         }
     }
+    out.push('\n');
     out
+}
+
+fn session_media(out: &mut String, index: usize, media: &Media) {
+    let codec = media.heard.as_ref().and_then(|heard| heard.codecs.first());
+    let using = codec.map_or_else(|| "unknown codec".into(), |codec| format!("{}/{}", codec.name, codec.clock_rate_hz));
+    let (kind, protocol) = (media.kind.as_str(), media.protocol.as_str());
+    _ = writeln!(out, "------ Media #{} ({kind} over {protocol}) using {using}", index + 1);
+    let (Some(local), Some(heard)) = (&media.local, &media.heard) else { return };
+    let report = &local.report;
+    _ = writeln!(
+        out,
+        "-------- Port {:>21} <> {:>21}, {} p, {} b, {} e",
+        local.rtp_address().to_string(),
+        heard.rtp.to_string(),
+        report.packets_received,
+        report.bytes_received,
+        report.packets_dropped
+    );
+    if let Some(ours) = local.rtcp_address() {
+        _ = writeln!(
+            out,
+            "-------- Port {:>21} <> {:>21} (RTCP), {} p, {} b, 0 e",
+            ours.to_string(),
+            heard.rtcp.to_string(),
+            report.rtcp_packets_received,
+            report.rtcp_bytes_received
+        );
+    }
 }
 
 /// A label, a key, and what stands behind the value.

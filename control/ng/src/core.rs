@@ -154,6 +154,10 @@ impl NgCore {
                 let text = self.cli(line, turn);
                 turn.effects.push(Effect::CliReply { to: from, text });
             }
+            Input::Scrape { from } => {
+                let text = self.prometheus(turn);
+                turn.effects.push(Effect::CliReply { to: from, text });
+            }
             Input::DataplaneAttached { hello, snapshot } => self.attach(hello, snapshot, turn),
             Input::DataplaneLost => self.detach(turn),
             Input::DataplaneAnswered(answer) => self.take_answer(answer, turn),

@@ -69,6 +69,8 @@ pub enum Input<'a> {
     Plain { from: Peer, bytes: &'a [u8] },
     /// One line of the command-line interface, without its line end.
     CliLine { from: Peer, line: &'a str },
+    /// Figures in Prometheus' text format are wanted, as rtpengine tells them at `/metrics`; answered by [`Effect::CliReply`].
+    Scrape { from: Peer },
     /// The link to a dataplane is up. It may be the same as before or a new one: legs that the snapshot does not show are opened again.
     DataplaneAttached { hello: DataplaneHello, snapshot: Snapshot },
     /// The link is down, for whatever reason. New calls are refused until it is up again.
@@ -81,7 +83,7 @@ pub enum Input<'a> {
     DeadlineReached,
     /// Read again, for instance on SIGHUP. Calls in progress keep their ports.
     SettingsChanged(Box<Settings>),
-    /// How busy the machine is, every second or so: against `max-cpu`, `max-load` and `max-bandwidth`.
+    /// How busy the machine is, every second or so: against `max-cpu`, `max-load` and `max-bandwidth`, and for the rates.
     LoadMeasured(Load),
     /// SIGINT or SIGTERM: all legs are closed; the shell ends when the effects are carried out.
     ShutDown,
@@ -95,6 +97,18 @@ pub struct Load {
     /// Load average of the last minute.
     pub load: f32,
     pub bytes_per_second: u64,
+    pub packets_per_second: u64,
+    pub errors_per_second: u64,
+    /// Since the dataplane was first looked at.
+    pub relayed: Traffic,
+}
+
+/// What the dataplane has received on all its legs, and what of it went nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub packets: u64,
+    pub bytes: u64,
+    pub errors: u64,
 }
 
 /// An order is by far the largest and by far the most frequent: a box for each would cost more than the room it saves.

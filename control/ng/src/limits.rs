@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn each_limit_refuses_with_the_words_that_clients_compare() {
         let mut settings = Settings::on([127, 0, 0, 1].into());
-        let busy = Load { cpu_percent: 91.0, load: 3.0, bytes_per_second: 11 };
+        let busy = Load { cpu_percent: 91.0, load: 3.0, bytes_per_second: 11, ..Load::default() };
         assert_eq!(admit(1_000_000, &settings, busy), Ok(()), "no limit by default");
         settings.bytes_per_second_max = 10;
         assert_eq!(admit(0, &settings, busy), Err(NgError::BandwidthLimit));

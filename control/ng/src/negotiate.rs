@@ -185,6 +185,7 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
     media.heard = Some(Heard {
         rtp,
         rtcp,
+        is_link: line.is_link,
         advertised,
         ice: credentials(line),
         ice_lite: line.ice.lite,

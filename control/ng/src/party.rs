@@ -100,6 +100,8 @@ pub struct Heard {
     /// After `received-from` and its like.
     pub rtp: SocketAddr,
     pub rtcp: SocketAddr,
+    /// They are ports of ours: the call passes this relay twice, see [`crate::links`].
+    pub is_link: bool,
     /// As the description said.
     pub advertised: IpAddr,
     pub ice: Option<IceCredentials>,

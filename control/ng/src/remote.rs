@@ -2,12 +2,12 @@
 //!
 //! Input: an m-line's state. Output: a [`RtpRemote`], or nothing while keys are missing. Owns nothing.
 //!
-//! Safe by default: nothing is sent in the clear to a party that was offered SRTP only, nothing is sent to our own ports,
-//! to multicast or, from another address, to loopback.
+//! Safe by default: nothing is sent in the clear to a party that was offered SRTP only, nothing to our own ports but where
+//! [`crate::links`] allows it, nothing to multicast or, from another address, to loopback.
 
 use crate::options::Learning as Mode;
 use crate::party::{Heard, Local, Media};
-use crate::sdp::{Codec as SdpCodec, MediaKind, OurPlaces, Pointing, SessionDescription, pointing};
+use crate::sdp::{Codec as SdpCodec, MediaDescription, MediaKind, OurPlaces, Pointing, pointing};
 use crate::settings::Settings;
 use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
@@ -22,11 +22,12 @@ const LEARNING_WINDOW_MS: u32 = 3_000;
 pub fn of(media: &Media, settings: &Settings) -> Option<RtpRemote> {
     let (heard, local) = (media.heard.as_ref()?, media.local.as_ref()?);
     let security = security(media, heard)?;
-    let rtp = Some(heard.rtp).filter(|address| may_send(*address, local, settings));
+    let sendable =
+        |address: SocketAddr| may_send(address, heard, local, settings).then(|| reached_at(address, heard, settings));
     let rtcp_mux = media.rtcp_mux.agreed;
     Some(RtpRemote {
-        rtp,
-        rtcp: Some(heard.rtcp).filter(|address| !rtcp_mux && may_send(*address, local, settings)),
+        rtp: sendable(heard.rtp),
+        rtcp: Some(heard.rtcp).filter(|_| !rtcp_mux).and_then(sendable),
         rtcp_mux,
         security,
         // RFC 8445 §6.1.1: of two lite agents nobody checks; packets go to the default candidates.
@@ -54,27 +55,23 @@ fn security(media: &Media, heard: &Heard) -> Option<Security> {
     keying.plain.then_some(Security::Plain)
 }
 
-/// Whether an m-line names a place where no party can be. Candidates of ICE are not looked at: browsers name link-local
-/// ones among others, and packets go only where a check came from.
-pub fn is_misdirected(description: &SessionDescription, settings: &Settings) -> bool {
+/// What is wrong with a place that an m-line names. Candidates of ICE are not looked at: browsers name link-local ones
+/// among others, and packets go only where a check came from.
+pub fn misdirection(line: &MediaDescription, settings: &Settings) -> Option<Pointing> {
     let addresses: Vec<IpAddr> = settings.addresses().flat_map(|our| [our.local, our.advertised]).collect();
     let ours = OurPlaces { addresses: &addresses, ports: settings.port_min..=settings.port_max };
     let on_loopback = settings.addresses().any(|our| our.local.is_loopback());
-    let is_wrong = |to: SocketAddr| match pointing(to, &ours) {
-        Some(Pointing::Loopback) => !on_loopback,
-        found => found.is_some(),
-    };
-    let relayed = description.media.iter().filter(|line| !line.is_untouched());
-    relayed.flat_map(|line| [line.rtp_destination(), line.rtcp_destination()]).flatten().any(is_wrong)
+    let wrong = |to: SocketAddr| pointing(to, &ours).filter(|found| *found != Pointing::Loopback || !on_loopback);
+    let named = [line.rtp_destination(), line.rtcp_destination()].into_iter().flatten();
+    named.filter_map(wrong).max_by_key(|found| *found != Pointing::Ourselves)
 }
 
 /// What a description may point us at.
-fn may_send(address: SocketAddr, local: &Local, settings: &Settings) -> bool {
+fn may_send(address: SocketAddr, heard: &Heard, local: &Local, settings: &Settings) -> bool {
     let ip = address.ip();
-    let ours = || {
-        let mut addresses = settings.addresses();
+    let is_ours = || {
         let in_range = (settings.port_min..=settings.port_max).contains(&address.port());
-        in_range && addresses.any(|our| our.local == ip || our.advertised == ip)
+        in_range && settings.home_of(ip).is_some()
     };
     address.port() != 0
         && ip.is_ipv6() == local.address.is_ipv6()
@@ -83,7 +80,13 @@ fn may_send(address: SocketAddr, local: &Local, settings: &Settings) -> bool {
         && !is_broadcast(ip)
         && !is_link_local(ip)
         && (local.address.is_loopback() || !ip.is_loopback())
-        && !ours()
+        && (heard.is_link || !is_ours())
+}
+
+/// A port of ours is reached where it is, whatever it is advertised as.
+fn reached_at(address: SocketAddr, heard: &Heard, settings: &Settings) -> SocketAddr {
+    let home = settings.home_of(address.ip()).filter(|_| heard.is_link);
+    SocketAddr::new(home.unwrap_or(address.ip()), address.port())
 }
 
 /// RFC 3927, RFC 4291 §2.5.6.

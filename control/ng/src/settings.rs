@@ -85,6 +85,12 @@ impl Settings {
         self.interfaces.iter().flat_map(|interface| &interface.addresses)
     }
 
+    /// Where an address of ours is on this machine; `None` for somebody else's.
+    pub fn home_of(&self, ip: IpAddr) -> Option<IpAddr> {
+        let ip = ip.to_canonical();
+        self.addresses().find(|our| our.local == ip || our.advertised == ip).map(|our| our.local)
+    }
+
     pub fn first_address(&self) -> Option<InterfaceAddress> {
         self.interfaces.first()?.addresses.first().copied()
     }

@@ -191,9 +191,7 @@ fn start_relay(
     let udp = listeners.serve(&relay, tasks);
     let core = NgCore::new(ng::core_settings(settings), random_bytes()?, ng::now(Duration::ZERO));
     let relay_loop = Relay::new(core, udp, arriving, link.clone());
-    if settings.ng_cpu_percent_max.is_some() || settings.ng_load_max.is_some() || settings.ng_bandwidth_max.is_some() {
-        tasks.spawn("ng load meter", ng::measure(relay.clone(), link, settings.ng_bandwidth_max.is_some()));
-    }
+    tasks.spawn("ng load meter", ng::measure(relay.clone(), link));
     Ok((Some(relay), Some(relay_loop)))
 }
 

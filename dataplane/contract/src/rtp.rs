@@ -49,7 +49,8 @@ pub enum Relaying {
 /// other keys start anew (RFC 4568 §6.1, RFC 3711 §3.3.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RtpRemote {
-    /// Where to send, before anything was learnt. Nothing: send only to a learnt address.
+    /// Where to send, before anything was learnt. Nothing: send only to a learnt address. It may be a port of another leg of
+    /// ours; that no ring of legs forms is control's to see to. No such address is ever learnt.
     pub rtp: Option<SocketAddr>,
     /// Where to send RTCP, unless it is multiplexed. Nothing: send only to a learnt address.
     pub rtcp: Option<SocketAddr>,

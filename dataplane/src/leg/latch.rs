@@ -77,6 +77,11 @@ impl Latch {
         self.opened = now;
     }
 
+    /// Whether signaling named this address.
+    pub fn is_signaled(&self, source: Remote) -> bool {
+        source == self.signaled
+    }
+
     /// Where packets go.
     #[inline]
     pub fn in_use(&self) -> Remote {

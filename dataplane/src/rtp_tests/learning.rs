@@ -272,3 +272,26 @@ fn restart_of_ice_takes_new_credentials_and_keeps_the_pair_until_they_are_used()
     assert_eq!(stand.heard_by(&mut alice).len(), 1);
     assert!(!stand.check(Some(alice.request.rtp), alice.addr, &credentials(1)));
 }
+
+#[test]
+fn port_of_our_own_is_heard_where_signaling_joined_two_legs_and_nowhere_else() {
+    let mut stand = Stand::new();
+    let linked = Party::subscriber(1);
+    let joined = |party: &mut Party| {
+        (party.remote.rtp, party.remote.rtcp) = (Some(linked.request.rtp), linked.request.rtcp);
+        party.addr = linked.request.rtp;
+    };
+    let (mut alice, bob) = (Party::alice().with(joined), Party::bob());
+    stand.call(&alice, &bob);
+    stand.admit(&linked);
+    stand.turn();
+    for _ in 0..3 {
+        stand.speak(&mut alice);
+    }
+    assert_eq!(stand.sent_to(bob.addr).len(), 3);
+    let report = super::relaying::receiver_report(1, 2);
+    stand.arrive(alice.our_rtcp(), linked.request.rtcp.expect("a port of its own"), &report);
+    assert_eq!(stand.sent_to(bob.rtcp_addr()), [(bob.our_rtcp(), report)]);
+    stand.speak_from(&mut alice, bob.request.rtp);
+    assert_eq!((stand.dropped(DropReason::OwnAddress), stand.sent_to(bob.addr).len()), (1, 0));
+}

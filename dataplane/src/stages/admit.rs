@@ -100,8 +100,8 @@ fn judge(
         }
         return Ok(());
     }
-    // What we sent ourselves would go round for ever.
-    if own.contain(source) {
+    // What we sent ourselves would go round for ever, unless signaling has joined two legs of ours: then it came from a party.
+    if own.contain(source) && !latch(ports, kind).is_signaled(source) {
         return Err(DropReason::OwnAddress);
     }
     if kind == RTCP {

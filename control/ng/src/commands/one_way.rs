@@ -34,8 +34,8 @@ use std::sync::Arc;
 impl NgCore {
     pub(super) fn publish(&mut self, peer: &Peer, request: &Arc<Request>, turn: &mut Turn) -> Result<Outcome, NgError> {
         let options = &request.options;
-        let description = read(options)?;
-        self.check_addresses(&description, options)?;
+        let mut description = read(options)?;
+        self.check_addresses(&mut description, None, options)?;
         let id = call_id(options)?;
         let tag = options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         let is_new = self.call_by_id(id).is_none();
@@ -124,8 +124,8 @@ impl NgCore {
     pub(super) fn subscribe_answer(&mut self, options: &Options, turn: &mut Turn) -> Result<Outcome, NgError> {
         let id = call_id(options)?;
         let tag = options.to_tag.as_deref().ok_or(NgError::NoToTag)?;
-        let description = read(options)?;
-        self.check_addresses(&description, options)?;
+        let mut description = read(options)?;
+        self.check_addresses(&mut description, None, options)?;
         let key = self.call_by_id(id).ok_or(NgError::UnknownCallIdOfMedia)?;
         let (mut kit, calls) = self.kit();
         let call = calls.get_mut(&key).ok_or(NgError::UnknownCallIdOfMedia)?;

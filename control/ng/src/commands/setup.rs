@@ -16,7 +16,7 @@ use crate::plan::{self, Kind};
 use crate::remote;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::sdp::{self, SdpError, SessionDescription};
+use crate::sdp::{self, Pointing, SdpError, SessionDescription};
 use crosspoint_contract::CallKey;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl NgCore {
         if options.loop_protect && self.is_loop(&description) {
             return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
         }
-        self.check_addresses(&description, options)?;
+        self.check_addresses(&mut description, Some(id), options)?;
         let is_new = self.call_by_id(id).is_none();
         let key = self.call_or_new(id, peer, turn)?;
         let dialogue = self.negotiate(key, &mut description, options, Kind::Offer, turn);
@@ -71,7 +71,7 @@ impl NgCore {
         if options.loop_protect && self.is_loop(&description) {
             return Ok(Outcome::Reply(Reply::sdp(options.sdp.as_deref().unwrap_or_default())));
         }
-        self.check_addresses(&description, options)?;
+        self.check_addresses(&mut description, Some(id), options)?;
         let dialogue = self.negotiate(key, &mut description, options, Kind::Answer, turn)?;
         let (request, kind) = (Arc::clone(request), Kind::Answer);
         let (is_new, beside) = (false, Dict::new());
@@ -121,13 +121,24 @@ impl NgCore {
 }
 
 impl NgCore {
-    /// What a description is believed about is not a place where no party can be.
-    pub(super) fn check_addresses(&self, description: &SessionDescription, options: &Options) -> Result<(), NgError> {
-        let by_description = options.trust_address != Some(false);
-        match by_description && remote::is_misdirected(description, &self.settings) {
-            true => Err(NgError::Misdirected),
-            false => Ok(()),
+    /// What a description is believed about is not a place where no party can be. A port of ours may be one, for `call`.
+    pub(super) fn check_addresses(
+        &self,
+        description: &mut SessionDescription,
+        call: Option<&str>,
+        options: &Options,
+    ) -> Result<(), NgError> {
+        if options.trust_address == Some(false) {
+            return Ok(());
         }
+        for (index, line) in description.media.iter_mut().enumerate().filter(|(_, line)| !line.is_untouched()) {
+            line.is_link = match remote::misdirection(line, &self.settings) {
+                None => false,
+                Some(Pointing::Ourselves) if call.is_some_and(|call| self.may_link(call, index, line)) => true,
+                Some(_) => return Err(NgError::Misdirected),
+            };
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::core::NgCore;
 use crate::dictionary::{Dict, Value};
-use crate::effect::Turn;
+use crate::effect::{Load, Traffic, Turn};
 use crate::reply::Reply;
 use crate::request::Command;
 use crate::statistics::{Requests, Statistics};
@@ -42,7 +42,7 @@ impl NgCore {
     pub(crate) fn tell_statistics(&mut self, turn: &mut Turn) -> Reply {
         let statistics = Dict::with_capacity(6)
             .with("currentstatistics", self.current())
-            .with("totalstatistics", totals(&self.statistics, turn.now.unix_us))
+            .with("totalstatistics", totals(&self.statistics, self.load.relayed, turn.now.unix_us))
             .with("intervalstatistics", intervals())
             .with("mos", mos(&self.statistics))
             .with("controlstatistics", control(&self.statistics))
@@ -59,9 +59,11 @@ impl NgCore {
             .with("sessionsforeign", 0)
             .with("sessionstotal", calls)
             .with("transcodedmedia", 0);
-        for place in ["_user", "_kernel", ""] {
-            for rate in ["packetrate", "byterate", "errorrate"] {
-                dict.push(format!("{rate}{place}"), 0);
+        let Load { packets_per_second: packets, bytes_per_second: bytes, errors_per_second: errors, .. } = self.load;
+        for (place, rates) in [("_user", [packets, bytes, errors]), ("_kernel", [0; 3]), ("", [packets, bytes, errors])]
+        {
+            for (rate, value) in ["packetrate", "byterate", "errorrate"].into_iter().zip(rates) {
+                dict.push(format!("{rate}{place}"), value);
             }
         }
         dict.with("media_userspace", media).with("media_kernel", 0).with("media_mixed", 0)
@@ -93,7 +95,8 @@ pub(crate) fn seconds(us: u128) -> String {
     format!("{:.6}", us as f64 / 1e6)
 }
 
-pub(crate) fn totals(statistics: &Statistics, now_us: u64) -> Dict {
+/// What is relayed counts at once, as far as it was looked at; what ended calls came to is exact.
+pub(crate) fn totals(statistics: &Statistics, relayed: Traffic, now_us: u64) -> Dict {
     let uptime_s = now_us.saturating_sub(statistics.started_us) / 1_000_000;
     let (average, deviation) = statistics.duration_average_and_deviation();
     let mut dict = Dict::with_capacity(24)
@@ -106,7 +109,11 @@ pub(crate) fn totals(statistics: &Statistics, now_us: u64) -> Dict {
         .with("offertimeoutsessions", statistics.sessions_offer_timed_out)
         .with("regularterminatedsessions", statistics.sessions_ended)
         .with("forcedterminatedsessions", statistics.sessions_terminated);
-    let relayed = (statistics.packets_relayed, statistics.packets_dropped, statistics.bytes_relayed);
+    let relayed = (
+        statistics.packets_relayed.max(relayed.packets),
+        statistics.packets_dropped.max(relayed.errors),
+        statistics.bytes_relayed.max(relayed.bytes),
+    );
     for (place, (packets, errors, bytes)) in [("_user", relayed), ("_kernel", (0, 0, 0)), ("", relayed)] {
         dict.push(format!("relayedpackets{place}"), packets);
         dict.push(format!("relayedpacketerrors{place}"), errors);

@@ -17,6 +17,7 @@ mod fake_dataplane;
 mod figures;
 mod forks;
 mod ice;
+mod links;
 mod ports;
 mod security;
 mod timeouts;

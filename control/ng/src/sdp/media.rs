@@ -41,6 +41,8 @@ pub struct MediaDescription {
     pub bundle: Option<usize>,
     pub ptime_ms: Option<u32>,
     pub maxptime_ms: Option<u32>,
+    /// It names ports of this relay, and may: said by whoever knows, see `links`.
+    pub is_link: bool,
     /// All lines after the m-line, in order, those understood above included.
     pub lines: Vec<Line>,
 }
@@ -147,6 +149,7 @@ impl MediaDescription {
             bundle: None,
             ptime_ms: None,
             maxptime_ms: None,
+            is_link: false,
             lines: Vec::new(),
         }
     }

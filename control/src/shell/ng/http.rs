@@ -5,6 +5,7 @@
 //! | `POST /ng` of `application/x-rtpengine-ng` | a message with cookie |
 //! | `POST /ng-plain` of `application/json` | without |
 //! | `GET /cli/list+totals` | a line for operators |
+//! | `GET /metrics` | figures for Prometheus, under rtpengine's names |
 //! | `GET /ping` | `pong` |
 //! | WebSocket with `ng.rtpengine.com`, `ng-plain.rtpengine.com` or `cli.rtpengine.com` | the same, message by message |
 
@@ -41,6 +42,7 @@ pub async fn serve(listener: TcpListener, arrivals: mpsc::Sender<NgArrival>, cha
         .route("/ng", post(message).get(upgrade))
         .route("/ng-plain", post(message).get(upgrade))
         .route("/cli/{line}", get(cli))
+        .route("/metrics", get(metrics))
         .route("/ping", get(async || "pong\n"))
         .fallback(any(upgrade))
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
@@ -89,6 +91,13 @@ async fn cli(
     match door.ask(address, |from| NgArrival::CliLine { from, line }).await {
         Some(Outgoing::Last(text)) => text.into_response(),
         _ => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+async fn metrics(State(door): State<Door>, ConnectInfo(address): ConnectInfo<SocketAddr>) -> Response {
+    match door.ask(address, |from| NgArrival::Scrape { from }).await {
+        Some(Outgoing::Last(text)) => ([(header::CONTENT_TYPE, "text/plain")], text).into_response(),
+        _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 

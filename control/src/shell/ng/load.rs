@@ -1,33 +1,37 @@
-//! How busy the machine is, once a second, for the limits that refuse new calls first.
+//! How busy the machine is, once a second: for the limits that refuse new calls first, and for the rates that are told.
 //!
-//! Input: `/proc/stat` and `/proc/loadavg`, and the dataplane's byte counters. Output: [`NgArrival::LoadMeasured`].
+//! Input: `/proc/stat` and `/proc/loadavg`, and the dataplane's counters. Output: [`NgArrival::LoadMeasured`].
 
 use super::relay::NgArrival;
 use crate::shell::dataplane_link::LinkRequest;
-use crosspoint_ng::effect::Load;
+use crosspoint_contract::WorkerCounters;
+use crosspoint_ng::effect::{Load, Traffic};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs until the relay has ended. `bytes` asks the dataplane too, which costs it a moment: only where there is a limit.
-pub async fn measure(arrivals: mpsc::Sender<NgArrival>, link: mpsc::Sender<LinkRequest>, bytes: bool) {
+/// Runs until the relay has ended.
+pub async fn measure(arrivals: mpsc::Sender<NgArrival>, link: mpsc::Sender<LinkRequest>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let (mut before, mut bytes_before) = (Times::read(), None);
+    let (mut before, mut counted_before, mut relayed) = (Times::read(), None, Traffic::default());
     loop {
         ticks.tick().await;
         let now = Times::read();
-        let relayed = if bytes { bytes_relayed(&link).await } else { None };
+        let counted = traffic(&link).await;
+        let second = counted.zip(counted_before).map_or(Traffic::default(), |(now, before)| since(now, before));
+        relayed = sum(relayed, second);
         let load = Load {
             cpu_percent: now.busy_percent_since(&before),
             load: load_average(),
-            bytes_per_second: relayed
-                .zip(bytes_before)
-                .map_or(0, |(now, before): (u64, u64)| now.saturating_sub(before)),
+            bytes_per_second: second.bytes,
+            packets_per_second: second.packets,
+            errors_per_second: second.errors,
+            relayed,
         };
-        (before, bytes_before) = (now, relayed.or(bytes_before));
+        (before, counted_before) = (now, counted.or(counted_before));
         if arrivals.send(NgArrival::LoadMeasured(load)).await.is_err() {
             return;
         }
@@ -66,11 +70,31 @@ fn load_average() -> f32 {
     text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0.0)
 }
 
-async fn bytes_relayed(link: &mpsc::Sender<LinkRequest>) -> Option<u64> {
+/// Totals of all workers since they started.
+async fn traffic(link: &mpsc::Sender<LinkRequest>) -> Option<Traffic> {
     let (reply, answered) = oneshot::channel();
     link.try_send(LinkRequest::ReadCounters(reply)).ok()?;
     let (workers, _) = tokio::time::timeout(INTERVAL, answered).await.ok()?.ok()?;
-    Some(workers.iter().map(|worker| worker.bytes_received).sum())
+    let of = |worker: &WorkerCounters| Traffic {
+        packets: worker.packets_received,
+        bytes: worker.bytes_received,
+        errors: worker.packets_dropped.iter().sum(),
+    };
+    Some(workers.iter().map(of).fold(Traffic::default(), sum))
+}
+
+fn sum(a: Traffic, b: Traffic) -> Traffic {
+    Traffic { packets: a.packets + b.packets, bytes: a.bytes + b.bytes, errors: a.errors + b.errors }
+}
+
+/// Nothing, when another dataplane began from zero meanwhile.
+fn since(now: Traffic, before: Traffic) -> Traffic {
+    let grown = |now: u64, before: u64| now.saturating_sub(before);
+    Traffic {
+        packets: grown(now.packets, before.packets),
+        bytes: grown(now.bytes, before.bytes),
+        errors: grown(now.errors, before.errors),
+    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,10 @@ pub enum NgArrival {
         from: Peer,
         line: String,
     },
+    /// Figures for Prometheus.
+    Scrape {
+        from: Peer,
+    },
     DataplaneAttached {
         hello: DataplaneHello,
         snapshot: Snapshot,
@@ -164,6 +168,7 @@ impl Relay {
             NgArrival::Message { from, bytes } => self.turn(Input::Message { from, bytes: &bytes }),
             NgArrival::Plain { from, bytes } => self.turn(Input::Plain { from, bytes: &bytes }),
             NgArrival::CliLine { from, line } => self.turn(Input::CliLine { from, line: &line }),
+            NgArrival::Scrape { from } => self.turn(Input::Scrape { from }),
             NgArrival::DataplaneAttached { hello, snapshot } => {
                 self.attachment += 1;
                 self.turn(Input::DataplaneAttached { hello, snapshot });

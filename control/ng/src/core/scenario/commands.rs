@@ -1,6 +1,7 @@
 //! Commands on calls in progress.
 
 use super::*;
+use crate::effect::{Load, Traffic};
 use crosspoint_contract::FlowFilter;
 
 fn filters(world: &mut World) -> Vec<FlowFilter> {
@@ -137,11 +138,20 @@ fn the_command_line_lists_sets_and_terminates() {
     assert!(ask(&mut world, "list numsessions").contains("Current sessions own: 2\n"));
     assert!(ask(&mut world, "list totals").contains(" Owned sessions                                  :2\n"));
     assert_eq!(ask(&mut world, "list sessions all").lines().count(), 2);
-    assert!(ask(&mut world, "list sessions c1").contains("deletionmark:  no"));
+    let shown = ask(&mut world, "list sessions c1");
+    assert!(
+        shown.contains("callid: c1\ndeletionmark: no\n") && shown.contains("---     subscribed to 't'\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("------ Media #1 (audio over RTP/AVP) using PCMU/8000\n"), "{shown}");
     assert_eq!(ask(&mut world, "list sessions x"), "\nCall ID not found (x).\n\n");
     assert_eq!(ask(&mut world, "set maxsessions 2"), "Success setting maxsessions to 2\n");
     assert_eq!(ask(&mut world, "list maxsessions"), "Maximum sessions configured on rtpengine: 2\n");
     assert_eq!(ask(&mut world, "set maxsessions abc"), "Fail setting maxsessions to abc; no digists found\n");
+    assert_eq!(ask(&mut world, "set maxcpu 50"), "Success setting maxcpu to 50.0\n");
+    assert_eq!(ask(&mut world, "get maxcpu"), "Maximum CPU usage configured on rtpengine: 50.0\n");
+    assert_eq!(ask(&mut world, "set maxload x"), "Fail setting maxload to x; no digists found\n");
+    assert!(ask(&mut world, "params current").contains("\nmax-cpu = 50.0\n"));
     assert!(ask(&mut world, "terminate c1").contains("c1"));
     assert_eq!(world.core.calls(), 1);
     ask(&mut world, "terminate all");
@@ -226,4 +236,35 @@ fn names_that_nobody_can_mean_are_not_kept() {
         assert_eq!(error(&world.ask("offer", &options)), words);
     }
     assert_eq!(world.core.calls(), 0);
+}
+
+#[test]
+fn what_is_relayed_now_is_told_by_statistics_counters_and_prometheus() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let relayed = Traffic { packets: 573, bytes: 73_344, errors: 2 };
+    let load =
+        Load { packets_per_second: 144, bytes_per_second: 18_435, errors_per_second: 1, relayed, ..Load::default() };
+    world.input(Input::LoadMeasured(load));
+    let reply = world.ask("statistics", &[]);
+    let part = |name: &str| reply.get("statistics").and_then(Value::as_dict)?.get(name)?.as_dict().cloned();
+    let current = part("currentstatistics").unwrap();
+    let of = |dict: &Dict, keys: [&str; 3]| keys.map(|key| dict.integer(key).unwrap());
+    assert_eq!(of(&current, ["packetrate_user", "byterate_user", "errorrate_user"]), [144, 18_435, 1]);
+    assert_eq!(of(&current, ["packetrate", "byterate", "errorrate_kernel"]), [144, 18_435, 0]);
+    let totals = part("totalstatistics").unwrap();
+    assert_eq!(of(&totals, ["relayedpackets", "relayedbytes", "relayedpacketerrors_user"]), [573, 73_344, 2]);
+    let peer = world.peer;
+    world.input(Input::CliLine { from: peer, line: "list counters" });
+    assert!(world.cli.pop().unwrap().contains(" Packets per second (userspace)                  :144\n"));
+    world.input(Input::Scrape { from: peer });
+    let text = world.cli.pop().unwrap();
+    for line in [
+        "rtpengine_sessions{type=\"own\"} 1",
+        "rtpengine_packets_total{type=\"userspace\"} 573",
+        "rtpengine_requests_total{proxy=\"198.51.100.7\",request=\"offer\"} 1",
+        "rtpengine_ports_used{name=\"default\",address=\"192.0.2.1\"} 4",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line} in {text}");
+    }
 }
