@@ -349,7 +349,7 @@ test('failed_media_restarts_ice_and_comes_back', async () => {
   connection.become('failed');
   await settle();
   assert.equal(connection.restarts, 1);
-  assert.deepEqual(sockets.last.sentOf('reinvite'), [{ callsid: 'CA1', sdp: 'offer sendrecv' }]);
+  assert.deepEqual(sockets.last.sentOf('reinvite'), [{ callsid: 'CA1', sdp: 'offer sendrecv', offer: 1 }]);
   sockets.last.message('answer', { callsid: 'CA1', sdp: 'v=0' });
   connection.become('connected');
   await settle();
