@@ -30,7 +30,10 @@ pub use session::{
 
 use crate::flat_map::UfragKey;
 use crate::io::{PortId, Remote};
-use crosspoint_contract::{Direction, Directions, LegFailure, LegId, LegReport, LegState, Medium, SrtpSuite};
+use crate::leg::latch::Reach;
+use crosspoint_contract::{
+    Direction, Directions, DropReason, LegFailure, LegId, LegReport, LegState, Medium, SrtpSuite,
+};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::ice_lite::{Credentials, IceLite};
 use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender};
@@ -76,6 +79,8 @@ pub struct Leg {
     /// Why it failed, when it did.
     pub failure: Option<LegFailure>,
     pub silent: bool,
+    /// Whether media may go to `remote`.
+    pub reach: Reach,
     /// DTLS datagrams that may still go to the lobby before the next visit of the timers.
     pub knocks_left: u8,
     /// Facts that may still be told to control at once before the next visit: digits, and moves.
@@ -258,6 +263,7 @@ impl Leg {
             suite: None,
             failure: None,
             silent: false,
+            reach: Reach::Open,
             knocks_left: KNOCKS_PER_VISIT_MAX,
             facts_left: FACTS_PER_VISIT_MAX,
             part,
@@ -275,6 +281,37 @@ impl Leg {
     #[inline]
     pub fn is_ready(&self) -> bool {
         self.remote != Remote::UNSPECIFIED && self.may_protect() && self.failure.is_none()
+    }
+
+    /// Why nothing may be sent to the peer as far as its address goes, if so.
+    #[inline]
+    pub fn may_reach(&self, is_media: bool) -> Result<(), DropReason> {
+        let reach = match &self.ports {
+            Some(ports) if !is_media => ports.rtcp_reach(),
+            _ => self.reach,
+        };
+        match reach {
+            Reach::Open | Reach::Counted => Ok(()),
+            Reach::Spent => Err(DropReason::PeerNeverSpoke),
+            Reach::Held => Err(DropReason::DirectionForbids),
+        }
+    }
+
+    /// Something goes to the peer.
+    #[inline]
+    pub fn count_reach(&mut self, is_media: bool) {
+        if is_media && self.reach == Reach::Counted {
+            self.ports.iter_mut().for_each(|ports| ports.latch.count_sent());
+            self.update_reach();
+        } else if !is_media {
+            self.ports.iter_mut().for_each(|ports| ports.count_rtcp_sent());
+        }
+    }
+
+    /// After anything that its latch was told.
+    #[cold]
+    pub fn update_reach(&mut self) {
+        self.reach = self.ports.as_ref().map_or(Reach::Open, |ports| ports.latch.reach());
     }
 
     /// It carries what is not RTP.

@@ -61,9 +61,14 @@ fn send_datagram(
     counters: &Counters,
 ) {
     let open = |leg: &&mut Leg| leg.remote_addr().is_some() && leg.failure.is_none();
-    let Some((port, remote)) = legs.of(leg).filter(open).map(|leg| leg.rtp_path()) else {
+    let Some(leg) = legs.of(leg).filter(open) else {
         return counters.drop_packet(DropReason::DtlsUnexpected);
     };
+    if let Err(reason) = leg.may_reach(true) {
+        return counters.drop_packet(reason);
+    }
+    leg.count_reach(true);
+    let (port, remote) = leg.rtp_path();
     let Some(i) = batch.push_new_from(port, remote) else { return counters.drop_packet(DropReason::SendExhausted) };
     let bytes = datagram.bytes();
     batch.buffer_mut(i)[..bytes.len()].copy_from_slice(bytes);
@@ -86,6 +91,9 @@ pub fn install(
     };
     let Some(leg) = legs.of(leg).filter(awaits_keys) else { return Err(keys) };
     leg.suite = Some(keys.suite);
+    // Somebody is there, who has said so in a handshake.
+    leg.ports.iter_mut().for_each(|ports| ports.latch.vouch());
+    leg.update_reach();
     let replaced = leg.keys.replace(keys);
     leg.state = LegState::Connected;
     leg.last_heard = now;

@@ -140,6 +140,7 @@ fn move_to_pair_in_use(slot: Slot, port: PortId, now: Nanos, legs: &mut LegTable
             return;
         }
         ports.latch.set_in_use(addr.into());
+        leg.update_reach();
     }
     leg.remote = Remote::from(addr);
     outlets.tell(leg, now);

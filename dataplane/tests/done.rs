@@ -98,6 +98,7 @@ fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
             strict_source: false,
             media_handover: false,
         },
+        unheard_packets_max: 0,
         formats: vec![Format {
             payload_type: 0,
             codec: crosspoint_contract::Codec::Pcmu,

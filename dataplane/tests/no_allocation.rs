@@ -204,6 +204,7 @@ fn rtp_remote(socket: &UdpSocket, security: Security) -> RtpRemote {
             strict_source: false,
             media_handover: false,
         },
+        unheard_packets_max: 0,
         formats: vec![Format { payload_type: 0, codec: Codec::Pcmu, clock_rate_hz: 8000, channels: 1 }],
         medium: Medium::Audio,
         direction: Direction::SendReceive,

@@ -62,6 +62,6 @@ fn hold(args: &HoldArgs, target: &Target, progress: &Progress) -> anyhow::Result
 
 fn set_up(client: &mut Client, number: usize) -> anyhow::Result<()> {
     let id = format!("held-{number}");
-    client.offer(&id, OFFERED, None)?;
+    client.offer(&id, OFFERED, &[])?;
     client.answer(&id, ANSWERED).map(drop)
 }

@@ -179,7 +179,7 @@ fn one_client(addr: SocketAddr, number: usize, end: Instant) -> anyhow::Result<R
             break;
         }
         let id = format!("setup-{number}-{turn}-{:?}", std::thread::current().id());
-        client.offer(&id, OFFERED, None)?;
+        client.offer(&id, OFFERED, &[])?;
         let offered = Instant::now();
         client.answer(&id, ANSWERED)?;
         let answered = Instant::now();

@@ -144,7 +144,7 @@ impl Churn {
                 std::thread::sleep((due - Instant::now()).min(Duration::from_millis(20)));
             }
             let id = format!("soak-{}-{number}", std::process::id());
-            let came_and_went = client.offer(&id, OFFERED, None).is_ok()
+            let came_and_went = client.offer(&id, OFFERED, &[]).is_ok()
                 && client.answer(&id, ANSWERED).is_ok()
                 && client.delete(&id).is_ok();
             let counter = if came_and_went { &self.done } else { &self.refused };

@@ -77,7 +77,11 @@ fn establish_one(
             protocol(endpoint)
         )
     };
-    let offer = client.offer(&id, &describe(caller, &own[0], 1), Some(protocol(callee)))?;
+    let protocol_of_callee = [("transport-protocol", protocol(callee))];
+    // Else a relay may take a callee that never speaks for one that is not there.
+    let one_way = [("flags", "unidirectional")];
+    let options = [&protocol_of_callee[..], &one_way[..usize::from(plan.one_way)]].concat();
+    let offer = client.offer(&id, &describe(caller, &own[0], 1), &options)?;
     let offered = Described::read(&offer, plan.security.of_endpoint(callee)).context("in the offer to the callee")?;
     let answer = client.answer(&id, &describe(callee, &own[1], offered.tag))?;
     let answered =

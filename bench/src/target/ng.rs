@@ -53,15 +53,9 @@ impl Client {
     }
 
     /// `protocol`: what the answerer is to speak, if not what the offerer does.
-    pub fn offer(&mut self, call_id: &str, sdp: &str, protocol: Option<&str>) -> anyhow::Result<Reply<'_>> {
+    pub fn offer(&mut self, call_id: &str, sdp: &str, options: &[(&str, &str)]) -> anyhow::Result<Reply<'_>> {
         let keys = [("call-id", call_id), ("command", "offer"), ("from-tag", "from"), ("sdp", sdp)];
-        match protocol {
-            None => self.ask("ok", &keys),
-            Some(protocol) => {
-                let [call, command, from, sdp] = keys;
-                self.ask("ok", &[call, command, from, sdp, ("transport-protocol", protocol)])
-            }
-        }
+        self.ask("ok", &[&keys, options].concat())
     }
 
     pub fn answer(&mut self, call_id: &str, sdp: &str) -> anyhow::Result<Reply<'_>> {

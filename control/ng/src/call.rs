@@ -361,8 +361,9 @@ impl Call {
 
     /// Tells the dataplane what is known of the party behind a leg, if that is enough to relay.
     pub fn describe(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
+        let is_one_way = self.is_one_way(party, index);
         let media = &mut self.parties[party].media[index];
-        let Some(remote) = crate::remote::of(media, kit.settings) else { return };
+        let Some(remote) = crate::remote::of(media, is_one_way, kit.settings) else { return };
         let purpose = Purpose::Change { call: self.key };
         let Some(local) = &mut media.local else { return };
         local.described = true;
@@ -374,6 +375,12 @@ impl Call {
             media.keying.seal_with(seals, kit.draw);
         }
         kit.orders.give(Command::SetRtpRemote { leg: local.leg, remote }, purpose, turn);
+    }
+
+    /// The party was asked to listen (`subscribe`), or either side's request says that media flows one way.
+    fn is_one_way(&self, party: PartyId, index: usize) -> bool {
+        let of_line = self.parties.iter().filter_map(|party| party.media.get(index));
+        self.parties[party].is_mere_listener() || of_line.into_iter().any(|media| media.treatment.unidirectional)
     }
 
     /// No leg is left that hears anything. Of those whose party has not answered yet, the dataplane says nothing; a call

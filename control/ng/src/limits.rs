@@ -18,6 +18,9 @@ pub const REPAIR_MS: u64 = 100;
 pub const PARTIES_MAX: usize = 256;
 /// Other ports that are tried for a leg whose ports are taken.
 pub const PORT_TRIES_MAX: u32 = 20;
+/// What an address gets that never speaks: 200 s of audio, as long as a phone may ring to a caller that sends nothing before
+/// the answer. Beyond it nobody there wants it, or whoever signaled named somebody else's host.
+pub const UNHEARD_PACKETS_MAX: u32 = 10_000;
 /// Legs left behind by an earlier control plane are kept for so long.
 pub const ORPHANS_KEPT_MS: u64 = 3_600_000;
 /// Call identifiers, tags, branches and labels: longer ones are refused as if they were missing.

@@ -164,7 +164,7 @@ pub struct Keying {
 pub struct Treatment {
     pub learning: Learning,
     pub asymmetric: bool,
-    /// Said to `query` only: what flows one way is relayed as fast as anything else.
+    /// Who never speaks is sent to all the same.
     pub unidirectional: bool,
     pub strict_source: bool,
     pub media_handover: bool,
@@ -246,6 +246,11 @@ impl Party {
     /// By offer and answer or by subscription.
     pub fn hears(&self, party: PartyId) -> bool {
         self.sources.iter().any(|source| source.party == party)
+    }
+
+    /// It is in the call by subscription only.
+    pub fn is_mere_listener(&self) -> bool {
+        !self.sources.is_empty() && self.sources.iter().all(|source| !source.by_dialogue)
     }
 
     /// One flow stops, or goes on.

@@ -5,6 +5,7 @@
 //! Safe by default: nothing is sent in the clear to a party that was offered SRTP only, nothing to our own ports but where
 //! [`crate::links`] allows it, nothing to multicast or, from another address, to loopback.
 
+use crate::limits::UNHEARD_PACKETS_MAX;
 use crate::options::Learning as Mode;
 use crate::party::{Heard, Local, Media};
 use crate::sdp::{Codec as SdpCodec, MediaDescription, MediaKind, OurPlaces, Pointing, pointing};
@@ -18,8 +19,8 @@ use std::net::{IpAddr, SocketAddr};
 /// How long after signaling an address may be learnt: rtpengine's delay.
 const LEARNING_WINDOW_MS: u32 = 3_000;
 
-/// `None` while there is nothing to tell.
-pub fn of(media: &Media, settings: &Settings) -> Option<RtpRemote> {
+/// `None` while there is nothing to tell. Where media is known to flow one way, the party need not speak to be sent to.
+pub fn of(media: &Media, is_one_way: bool, settings: &Settings) -> Option<RtpRemote> {
     let (heard, local) = (media.heard.as_ref()?, media.local.as_ref()?);
     let security = security(media, heard)?;
     let sendable =
@@ -34,6 +35,7 @@ pub fn of(media: &Media, settings: &Settings) -> Option<RtpRemote> {
         ice: media.ice.as_ref().and(heard.ice.clone()).filter(|_| !heard.ice_lite),
         our_ice: media.ice.clone(),
         learning: learning(media),
+        unheard_packets_max: if is_one_way { 0 } else { UNHEARD_PACKETS_MAX },
         formats: formats(&heard.codecs),
         medium: medium(&media.kind),
         direction: seen_from_us(media.direction),

@@ -91,6 +91,8 @@ reasons! {
     PortUnknown => "port_unknown",
     /// A further SSRC towards an SRTP leg, while all that its key keeps count of were heard lately.
     TooManyStreams => "too_many_streams",
+    /// Towards an address that was signaled, never spoke, and has had its share.
+    PeerNeverSpoke => "peer_never_spoke",
 }
 
 #[cfg(test)]

@@ -49,8 +49,9 @@ pub enum Relaying {
 /// other keys start anew (RFC 4568 §6.1, RFC 3711 §3.3.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RtpRemote {
-    /// Where to send, before anything was learnt. Nothing: send only to a learnt address. It may be a port of another leg of
-    /// ours; that no ring of legs forms is control's to see to. No such address is ever learnt.
+    /// Where to send, before anything was learnt. Nothing: send only to a learnt address; or, when one was named before,
+    /// hold (RFC 3264 §8.4): nothing is sent, and the peer's address stays known for when the call goes on. It may be a port
+    /// of another leg of ours; that no ring of legs forms is control's to see to. No such address is ever learnt.
     pub rtp: Option<SocketAddr>,
     /// Where to send RTCP, unless it is multiplexed. Nothing: send only to a learnt address.
     pub rtcp: Option<SocketAddr>,
@@ -63,6 +64,9 @@ pub struct RtpRemote {
     /// Ours from now on, when they are others than before (ICE restart) or the leg was opened without.
     pub our_ice: Option<IceCredentials>,
     pub learning: Learning,
+    /// An address that was named and has not spoken gets so many packets and no more: whoever signals could name anybody's.
+    /// Media, RTCP from the same host, a check and a handshake are speech, as far as they are listened to. 0: no limit.
+    pub unheard_packets_max: u32,
     /// What the peer is able to receive. With [`Relaying::Translator`] only clock rates and telephone events are read.
     pub formats: Vec<Format>,
     pub medium: Medium,

@@ -15,6 +15,7 @@ pub struct RtpChange {
     /// Unless RTCP is multiplexed.
     pub rtcp: Option<Remote>,
     pub learning: Learning,
+    pub unheard_packets_max: u32,
     pub protection: Protection,
     pub is_opaque: bool,
     pub uses_dtls: bool,
@@ -103,9 +104,11 @@ impl RtpChange {
         (ports.uses_ice, ports.uses_dtls) = (self.uses_ice, self.uses_dtls);
         ports.is_muxed = self.rtcp.is_none();
         ports.latch.describe(self.rtp, &self.learning, now);
+        ports.latch.grant(self.unheard_packets_max);
         ports.rtcp_latch = self.rtcp.map(|signaled| {
             let mut latch = ports.rtcp_latch.unwrap_or_default();
             latch.describe(signaled, &self.learning, now);
+            latch.grant(self.unheard_packets_max);
             latch
         });
         if self.uses_ice {
@@ -121,6 +124,7 @@ impl RtpChange {
             });
         }
         leg.remote = ports.latch.in_use();
+        leg.update_reach();
     }
 }
 

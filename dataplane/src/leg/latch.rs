@@ -1,8 +1,9 @@
 //! Symmetric RTP (RFC 4961): where the packets of one component of a leg go, when that may follow where they come from.
 //!
 //! Input: the signaled address, the rules for learning, and the source of each packet. Output: whether the packet is the
-//! peer's, and the address in use. Owns both addresses and the learning window. Does not know keys: a caller with SRTP asks
-//! [`Latch::follow`] only once a packet has proved authentic.
+//! peer's, the address in use, and whether it may be sent to. Owns both addresses, the learning window, and the count of
+//! what goes to an address that has yet to speak. Does not know keys: a caller with SRTP asks [`Latch::follow`] only once a
+//! packet has proved authentic.
 //!
 //! ```text
 //!   described --> open ------------------------------------> over ---------------------------> over and confirmed
@@ -23,6 +24,22 @@ const QUIET: Nanos = Nanos::from_millis(300);
 
 /// An address that was not signaled must have spoken for so long to be confirmed: one stray packet is not the peer.
 const STREAM: Nanos = Nanos::from_millis(100);
+
+/// Of [`Latch::credit`]: the address in use spoke, so nothing is counted.
+const HEARD: u32 = u32::MAX;
+
+/// Whether packets may go to the address in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reach {
+    Open,
+    /// It has not spoken yet: each packet is [counted](Latch::count_sent).
+    Counted,
+    /// It never spoke and has had its share.
+    Spent,
+    /// Its peer asked for nothing to be sent.
+    Held,
+}
 
 /// What a packet's source means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +68,9 @@ pub struct Latch {
     /// When the address in use first spoke, and when last; zero: it never did.
     since: Nanos,
     last: Nanos,
+    /// Packets that the address in use may still get without having spoken, or [`HEARD`].
+    credit: u32,
+    is_held: bool,
 }
 
 impl Default for Latch {
@@ -61,6 +81,8 @@ impl Default for Latch {
             opened: Nanos::ZERO,
             since: Nanos::ZERO,
             last: Nanos::ZERO,
+            credit: 0,
+            is_held: false,
         }
     }
 }
@@ -69,6 +91,12 @@ impl Latch {
     /// The peer's address was signaled, perhaps again: the window opens. What was learnt stays in use while the signaled
     /// address is the same.
     pub fn describe(&mut self, signaled: Remote, learning: &Learning, now: Nanos) {
+        // RFC 3264 §8.4: hold as it once was. It says nothing of where the peer is, so that stays as it is known.
+        self.is_held = signaled == Remote::UNSPECIFIED && self.signaled != Remote::UNSPECIFIED;
+        if self.is_held {
+            self.opened = now;
+            return;
+        }
         let stays = signaled == self.signaled && self.in_use != Remote::UNSPECIFIED;
         if !stays || learning.from == LearnFrom::Nothing {
             self.use_from_now(signaled);
@@ -82,6 +110,34 @@ impl Latch {
         source == self.signaled
     }
 
+    /// The address in use gets so many packets without having spoken; 0: as many as there are.
+    pub fn grant(&mut self, unheard_packets_max: u32) {
+        if self.credit != HEARD {
+            self.credit = if unheard_packets_max == 0 { HEARD } else { unheard_packets_max };
+        }
+    }
+
+    /// Whoever is behind the address in use was heard in another way than from there.
+    pub fn vouch(&mut self) {
+        self.credit = HEARD;
+    }
+
+    pub fn reach(&self) -> Reach {
+        match self.credit {
+            _ if self.is_held => Reach::Held,
+            HEARD => Reach::Open,
+            0 => Reach::Spent,
+            _ => Reach::Counted,
+        }
+    }
+
+    /// A packet goes to the address in use.
+    pub fn count_sent(&mut self) {
+        if self.credit != HEARD {
+            self.credit = self.credit.saturating_sub(1);
+        }
+    }
+
     /// Where packets go.
     #[inline]
     pub fn in_use(&self) -> Remote {
@@ -91,6 +147,7 @@ impl Latch {
     /// Another rule than this one decided: ICE.
     pub fn set_in_use(&mut self, remote: Remote) {
         self.use_from_now(remote);
+        (self.credit, self.is_held) = (HEARD, false);
     }
 
     /// The window is over and nobody is confirmed: the next newcomer is learnt all the same, and opens it again.
@@ -172,7 +229,7 @@ impl Latch {
 
     fn use_from_now(&mut self, remote: Remote) {
         if remote != self.in_use {
-            (self.in_use, self.since, self.last) = (remote, Nanos::ZERO, Nanos::ZERO);
+            (self.in_use, self.since, self.last, self.credit) = (remote, Nanos::ZERO, Nanos::ZERO, 0);
         }
     }
 
@@ -181,7 +238,7 @@ impl Latch {
         if self.since == Nanos::ZERO {
             self.since = now;
         }
-        self.last = now;
+        (self.last, self.credit) = (now, HEARD);
     }
 
     fn is_open(&self, learning: &Learning, now: Nanos) -> bool {

@@ -3,7 +3,7 @@
 //! Input: claimed ports, the peer's description, sources of packets. Output: where packets of each component leave from and
 //! go to. Owns one [`Latch`] a component. Does not open or close ports: the worker's commands do, with its io.
 
-use super::latch::Latch;
+use super::latch::{Latch, Reach};
 use crate::io::{PortId, PortSpec, Remote};
 use crosspoint_contract::{LearnFrom, Learning};
 use crosspoint_wire::Nanos;
@@ -79,6 +79,35 @@ impl Ports {
             Some(latch) => (port, latch.in_use()),
             None => (port, rtp),
         }
+    }
+
+    /// Whether RTCP may go there. What it is sent to beside media that is heard is no stranger's host.
+    pub fn rtcp_reach(&self) -> Reach {
+        match &self.rtcp_latch {
+            Some(latch) if latch.reach() == Reach::Held || !self.is_beside_rtp(latch.in_use()) => latch.reach(),
+            Some(latch) => match self.latch.reach() {
+                Reach::Open => Reach::Open,
+                _ => latch.reach(),
+            },
+            None => self.latch.reach(),
+        }
+    }
+
+    fn is_beside_rtp(&self, rtcp: Remote) -> bool {
+        rtcp.ip() == self.latch.in_use().ip()
+    }
+
+    /// RTCP came from here: the host that media goes to is a peer of ours, if it is the same one. Of a peer that sends from
+    /// elsewhere (`asymmetric`) every source speaks.
+    pub fn hear_beside(&mut self, rtcp: Remote) {
+        if self.is_beside_rtp(rtcp) || self.learning.from == LearnFrom::Nothing {
+            self.latch.vouch();
+        }
+    }
+
+    /// An RTCP packet goes there.
+    pub fn count_rtcp_sent(&mut self) {
+        self.rtcp_latch.as_mut().unwrap_or(&mut self.latch).count_sent();
     }
 
     /// Both ports, as far as there are two.

@@ -189,6 +189,7 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
         rtp: remote.rtp.map_or(crate::io::Remote::UNSPECIFIED, Into::into),
         rtcp: (!remote.rtcp_mux).then(|| remote.rtcp.map_or(crate::io::Remote::UNSPECIFIED, Into::into)),
         learning: remote.learning,
+        unheard_packets_max: remote.unheard_packets_max,
         protection: if is_plain { Protection::Plain } else { Protection::Srtp },
         is_opaque,
         uses_dtls: matches!(remote.security, Security::Dtls { .. }),

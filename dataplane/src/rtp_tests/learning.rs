@@ -2,7 +2,7 @@
 
 use super::party::Party;
 use super::*;
-use crosspoint_contract::IceCredentials;
+use crosspoint_contract::{IceCredentials, SrtpSuite};
 
 const BEHIND_NAT: &str = "198.51.100.1:61234";
 const STRANGER: &str = "203.0.113.66:6666";
@@ -133,6 +133,122 @@ fn muxed_reports_are_heard_from_the_confirmed_address_only_and_any_source_of_an_
     assert_eq!(stand.heard_by(&mut bob).len(), 1);
     stand.speak(&mut bob);
     assert_eq!(stand.heard_by(&mut alice).len(), 1, "and is sent to where it said");
+}
+
+#[test]
+fn hold_by_an_unspecified_address_keeps_the_peer_and_stops_what_is_sent_to_it() {
+    for muxed in [false, true] {
+        let mut stand = Stand::new();
+        let (mut alice, mut bob) = (Party::alice(), Party::bob());
+        if muxed {
+            alice = alice.muxed();
+        }
+        stand.call(&alice, &bob);
+        stand.speak(&mut alice);
+        stand.heard_by(&mut bob);
+        let named = alice.remote.clone();
+        (alice.remote.rtp, alice.remote.rtcp) = (None, None);
+        stand.describe(&alice);
+        stand.pass(Nanos::from_secs(10));
+        stand.speak_from(&mut alice, addr(STRANGER));
+        assert_eq!(stand.dropped(DropReason::SourceNotLearned), 1);
+        assert!(stand.heard_by(&mut bob).is_empty());
+        for _ in 0..2 {
+            stand.speak(&mut bob);
+            stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &relaying::receiver_report(1, 2));
+            assert!(stand.sent.is_empty(), "{:?}", stand.sent);
+            // It may speak all the same: music.
+            stand.speak(&mut alice);
+            assert_eq!(stand.heard_by(&mut bob).len(), 1);
+        }
+        alice.remote = named;
+        stand.describe(&alice);
+        stand.speak(&mut bob);
+        assert_eq!(stand.heard_by(&mut alice).len(), 1);
+    }
+}
+
+/// Packets of alice's stream that reach bob, of so many.
+fn reached(stand: &mut Stand, alice: &mut Party, bob: &mut Party, packets: usize) -> usize {
+    (0..packets).for_each(|_| _ = stand.speak(alice));
+    stand.heard_by(bob).len()
+}
+
+#[test]
+fn address_that_never_spoke_gets_so_many_packets_and_all_of_them_once_it_speaks() {
+    let report = relaying::receiver_report(1, 2);
+    for speech in ["media", "a report", "a report over the port of RTP", "keyed media", "a keyed report"] {
+        let mut stand = Stand::new();
+        let (mut alice, mut bob) = (Party::alice(), Party::bob());
+        if speech.ends_with("RTP") {
+            bob = bob.muxed();
+        }
+        if speech.contains("keyed") {
+            bob = bob.sdes(SrtpSuite::AeadAes128Gcm, 1, None);
+        }
+        bob.remote.unheard_packets_max = 30;
+        stand.call(&alice, &bob);
+        assert_eq!(reached(&mut stand, &mut alice, &mut bob, 40), 30);
+        assert_eq!(stand.dropped(DropReason::PeerNeverSpoke), 10);
+        // Not his.
+        stand.arrive(bob.our_rtcp(), addr(STRANGER), &report);
+        if speech.contains("keyed") {
+            stand.arrive(bob.request.rtp, bob.addr, &bob.next_packet());
+            stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+        }
+        assert_eq!(reached(&mut stand, &mut alice, &mut bob, 1), 0);
+        match speech.ends_with("media") {
+            true => _ = stand.speak(&mut bob),
+            false => {
+                let report = bob.protect_rtcp(&report);
+                stand.arrive(bob.our_rtcp(), bob.rtcp_addr(), &report);
+            }
+        }
+        assert_eq!(reached(&mut stand, &mut alice, &mut bob, 60), 60, "{speech}");
+        stand.describe(&bob);
+        assert_eq!(reached(&mut stand, &mut alice, &mut bob, 60), 60, "{speech}: a repetition keeps what is known");
+        bob.remote.rtp = Some(addr("203.0.113.9:5000"));
+        stand.describe(&bob);
+        (0..40).for_each(|_| _ = stand.speak(&mut alice));
+        assert_eq!(stand.sent_to(addr("203.0.113.9:5000")).len(), 30, "{speech}: another address has yet to speak");
+    }
+}
+
+#[test]
+fn reports_to_a_host_that_never_spoke_are_as_few_and_those_beside_media_that_is_heard_are_not() {
+    let report = relaying::receiver_report(1, 2);
+    for (rtcp, expected) in [("203.0.113.2:5001", 60), ("203.0.113.77:5001", 30)] {
+        let mut stand = Stand::new();
+        let (alice, mut bob) = (Party::alice(), Party::bob());
+        (bob.remote.rtcp, bob.remote.unheard_packets_max) = (Some(addr(rtcp)), 30);
+        stand.call(&alice, &bob);
+        stand.speak(&mut bob);
+        (0..60).for_each(|_| stand.arrive(alice.our_rtcp(), alice.rtcp_addr(), &report));
+        assert_eq!(stand.sent_to(addr(rtcp)).len(), expected);
+    }
+}
+
+#[test]
+fn peer_that_sends_from_elsewhere_and_one_that_checks_are_heard_too() {
+    let ours = IceCredentials { ufrag: "bridge01".into(), pwd: "a-password-of-the-bridge".into() };
+    let (mut stand, mut alice) = (Stand::new(), Party::alice());
+    let mut bob = Party::bob().with(|bob| {
+        bob.remote.unheard_packets_max = 30;
+        bob.remote.learning = learning(LearnFrom::Nothing);
+    });
+    stand.call(&alice, &bob);
+    stand.speak_from(&mut bob, addr(BEHIND_NAT));
+    assert_eq!(reached(&mut stand, &mut alice, &mut bob, 60), 60);
+
+    let (mut stand, mut alice) = (Stand::new(), Party::alice());
+    let mut bob = Party::bob().with(|bob| {
+        bob.remote.unheard_packets_max = 30;
+        bob.request.ice = Some(ours.clone());
+        bob.remote.ice = Some(IceCredentials { ufrag: "peer".into(), pwd: "a-password-of-the-peer-01".into() });
+    });
+    stand.call(&alice, &bob);
+    assert!(stand.check(Some(bob.request.rtp), bob.addr, &ours));
+    assert_eq!(reached(&mut stand, &mut alice, &mut bob, 60), 60);
 }
 
 #[test]

@@ -249,6 +249,7 @@ fn remote(rtp: SocketAddr) -> RtpRemote {
         ice: None,
         our_ice: None,
         learning: learning(LearnFrom::FirstPacket),
+        unheard_packets_max: 0,
         formats: vec![PCMU, DIGITS],
         medium: Medium::Audio,
         direction: Direction::SendReceive,

@@ -8,7 +8,7 @@ use crate::batch::PacketBatch;
 use crate::clock;
 use crate::counters::Counters;
 use crate::io::{PortId, Remote};
-use crate::leg::latch::Heard;
+use crate::leg::latch::{Heard, Reach};
 use crate::leg::{Component, Ice, Leg, Ports, Protection};
 use crate::legs::{LegTable, OwnAddrs};
 use crate::outlets::Outlets;
@@ -64,7 +64,13 @@ fn admit_one(
         (DTLS, _) if source == leg.remote => Ok(()),
         (DTLS, _) => Err(DropReason::UnknownSource),
         (_, Protection::Srtp) => latch(ports, kind).may_try(source, &ports.learning),
-        (_, Protection::Plain) => judge(leg, own, source, kind, now, outlets),
+        (_, Protection::Plain) => {
+            judge(leg, own, source, kind, now, outlets)?;
+            if leg.reach != Reach::Open {
+                leg.update_reach();
+            }
+            Ok(())
+        }
     }
 }
 
@@ -75,7 +81,7 @@ fn is_validated(ice: Option<&mut Box<Ice>>, source: Remote, component: Component
 
 /// The latch that a packet is judged by: RTCP has one where it has an address of its own.
 #[inline]
-fn latch(ports: &Ports, kind: u8) -> &crate::leg::latch::Latch {
+pub fn latch(ports: &Ports, kind: u8) -> &crate::leg::latch::Latch {
     match &ports.rtcp_latch {
         Some(latch) if kind == RTCP => latch,
         _ => &ports.latch,
@@ -110,14 +116,17 @@ fn judge(
             Some(latch) if latch.is_late(&ports.learning, now) && source.ip() != leg.remote.ip() => {
                 Err(DropReason::SourceNotLearned)
             }
-            Some(latch) => latch.judge(source, &ports.learning, now).map(drop),
-            None => ports.latch.may_be_heard(source, &ports.learning, now),
+            Some(latch) => latch.judge(source, &ports.learning, now).map(|_| ports.hear_beside(source)),
+            None => ports.latch.may_be_heard(source, &ports.learning, now).map(|()| ports.hear_beside(source)),
         };
     }
     let heard_from = ports.latch.judge(source, &ports.learning, now)?;
     leg.remote = ports.latch.in_use();
     // With `asymmetric` the peer is known to send from elsewhere.
     let stands_still = ports.learning.from == crosspoint_contract::LearnFrom::Nothing;
+    if stands_still {
+        ports.latch.vouch();
+    }
     if heard_from == Heard::Peer || stands_still {
         heard(leg, now, outlets);
     }

@@ -6,10 +6,11 @@
 use crate::batch::PacketBatch;
 use crate::clock;
 use crate::io::{PortId, Remote};
+use crate::leg::latch::Reach;
 use crate::leg::{Leg, Protection};
 use crate::legs::{LegTable, OwnAddrs};
 use crate::outlets::Outlets;
-use crate::stages::admit::heard;
+use crate::stages::admit::{heard, latch};
 use crate::stages::{RTCP, RTP};
 use crosspoint_wire::Nanos;
 
@@ -30,16 +31,24 @@ pub fn follow(batch: &PacketBatch, legs: &mut LegTable, outlets: &mut Outlets) {
 #[inline]
 fn follow_one(leg: &mut Leg, own: &OwnAddrs, source: Remote, kind: u8, now: Nanos, outlets: &mut Outlets) {
     let Some(ports) = &mut leg.ports else { return };
-    if !ports.uses_ice && !own.contain(source) {
+    // Of two legs of ours that signaling has joined, each is the other's peer.
+    let is_peer = !own.contain(source) || latch(ports, kind).is_signaled(source);
+    if !ports.uses_ice && is_peer {
         match (kind, &mut ports.rtcp_latch) {
-            (RTCP, Some(latch)) => latch.follow(source, &ports.learning, now),
-            // RTCP on a port of its own says nothing about where RTP comes from.
-            (RTCP, None) => {}
+            (RTCP, Some(latch)) => {
+                latch.follow(source, &ports.learning, now);
+                ports.hear_beside(source);
+            }
+            // RTCP says nothing about where RTP comes from, for it may have a port of its own.
+            (RTCP, None) => ports.hear_beside(source),
             _ => {
                 ports.latch.follow(source, &ports.learning, now);
                 leg.remote = ports.latch.in_use();
             }
         }
+    }
+    if leg.reach != Reach::Open {
+        leg.update_reach();
     }
     if kind == RTP {
         heard(leg, now, outlets);

@@ -173,7 +173,7 @@ pub fn way_to(legs: &LegTable, sink: LegHandle, kind: u8) -> Result<(PortId, Rem
         // Nobody translates between fax and speech.
         None if relay.is_opaque != (kind == DATAGRAM) => return Err(DropReason::OtherLegNotReady),
         None if !leg.may_protect() => return Err(DropReason::OtherLegNotReady),
-        None => {}
+        None => leg.may_reach(is_media(kind))?,
     }
     if is_media(kind) && !leg.may_send(relay.medium) {
         return Err(DropReason::DirectionForbids);
@@ -184,9 +184,9 @@ pub fn way_to(legs: &LegTable, sink: LegHandle, kind: u8) -> Result<(PortId, Rem
 
 #[inline]
 pub fn count_sent(legs: &mut LegTable, sink: LegHandle, kind: u8, len: usize) {
-    if let Some(leg) = legs.get_mut(sink.slot)
-        && is_media(kind)
-    {
+    let Some(leg) = legs.get_mut(sink.slot) else { return };
+    leg.count_reach(is_media(kind));
+    if is_media(kind) {
         let header_bytes = if kind == RTP { crosspoint_wire::rtp::FIXED_BYTES } else { 0 };
         leg.figures.packets_sent += 1;
         leg.figures.payload_bytes_sent += len.saturating_sub(header_bytes) as u64;

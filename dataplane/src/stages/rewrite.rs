@@ -63,6 +63,7 @@ fn rewrite_one(leg: &mut Leg, room: &mut [u8], len: usize, now: Nanos) -> Result
         rtp::set_marker(room, mapped.marker);
     }
     rtp::set_ssrc(room, stream.continuity.ssrc());
+    leg.count_reach(true);
     leg.figures.packets_sent += 1;
     leg.figures.payload_bytes_sent += header.payload_len as u64;
     Ok(replace_extension(room, len, &header, mid.as_ref()))

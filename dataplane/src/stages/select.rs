@@ -69,7 +69,7 @@ fn choose(legs: &LegTable, leg: &Leg, payload_type: u8) -> Result<Choice, DropRe
         Some(LegFailure::ConsentExpired) => return Err(DropReason::ConsentExpired),
         Some(_) => return Err(DropReason::LegFailed),
         None if !other.is_ready() => return Err(DropReason::OtherLegNotReady),
-        None => {}
+        None => other.may_reach(true)?,
     }
     let (port, remote) = other.rtp_path();
     match session.outgoing_payload_types[usize::from(payload_type)] {

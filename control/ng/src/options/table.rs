@@ -66,7 +66,6 @@ const ATTRIBUTES: &str = "attributes that are not ours pass as they came";
 const RECORDING: &str = "nothing is recorded";
 const PLAYING: &str = "nothing is played";
 const DIGITS: &str = "digits are only blocked or passed on";
-const NO_KERNEL: &str = "there is no kernel module";
 
 use Takes::{Family, Flag, Flags, Integer, Line, Structure, Text, Words};
 
@@ -175,7 +174,7 @@ pub const OPTIONS: &[Row] = &[
     done("port-latching", &[], Flag(|o| o.port_latching = Some(true))),
     done("no-port-latching", &[], Flag(|o| o.port_latching = Some(false))),
     done("endpoint-learning", &[], Words(words::endpoint_learning)),
-    implied("unidirectional", NO_KERNEL, Flag(|o| o.unidirectional = true)),
+    done("unidirectional", &[], Flag(|o| o.unidirectional = true)),
     ignored("NAT-wait", &[], "media is forwarded at once", Flag(|o| o.nat_wait = true)),
     ignored("pierce-NAT", &[], "no empty packets are sent", Flag(|o| o.pierce_nat = true)),
     ignored("RTCP-mirror", &[], "RTCP ends at each leg", Flag(|o| o.rtcp_mirror = true)),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::effect::{Load, Traffic};
+use crate::limits::UNHEARD_PACKETS_MAX;
 use crosspoint_contract::FlowFilter;
 
 fn filters(world: &mut World) -> Vec<FlowFilter> {
@@ -109,6 +110,23 @@ fn a_recorder_subscribes_to_both_sides_of_a_call() {
     let (callee, caller, first, second) = (legs[0], legs[1], legs[2], legs[3]);
     assert_eq!(world.dataplane.sinks[&caller], [callee, first], "the caller's line is the recorder's first");
     assert_eq!(world.dataplane.sinks[&callee], [caller, second]);
+}
+
+#[test]
+fn parties_get_few_packets_before_they_speak_except_where_media_is_known_to_flow_one_way() {
+    let mut world = World::new();
+    world.plain_call("c1");
+    let few = |world: &mut World| -> Vec<bool> {
+        world.described().iter().map(|(_, remote)| remote.unheard_packets_max == UNHEARD_PACKETS_MAX).collect()
+    };
+    assert_eq!(few(&mut world), [true, true]);
+    world.ask("subscribe request", &[("call-id", "c1"), ("to-tag", "rec"), ("from-tag", "f")]);
+    let recorder = audio("203.0.113.99", 7000);
+    world.ask("subscribe answer", &[("call-id", "c1"), ("to-tag", "rec"), ("sdp", &recorder)]);
+    assert_eq!(few(&mut world), [false]);
+    world.offer("c2", "f", &audio("198.51.100.10", 4000), &[("flags", "unidirectional")]);
+    world.answer("c2", "f", "t", &audio("203.0.113.20", 5000), &[]);
+    assert_eq!(few(&mut world), [false, false]);
 }
 
 #[test]
