@@ -80,7 +80,7 @@ fn send_datagram(
 pub fn install(
     legs: &mut LegTable,
     leg: LegHandle,
-    keys: Box<Keys>,
+    mut keys: Box<Keys>,
     now: Nanos,
     outlets: &mut Outlets,
 ) -> Result<(), Box<Keys>> {
@@ -90,6 +90,9 @@ pub fn install(
         Some(ports) => ports.uses_dtls && leg.state != LegState::Failed,
     };
     let Some(leg) = legs.of(leg).filter(awaits_keys) else { return Err(keys) };
+    if leg.part.relay().is_some() {
+        keys.sender.translate();
+    }
     leg.suite = Some(keys.suite);
     // Somebody is there, who has said so in a handshake.
     leg.ports.iter_mut().for_each(|ports| ports.latch.vouch());

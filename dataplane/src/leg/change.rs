@@ -6,7 +6,7 @@
 use super::relay::RelayFormat;
 use super::{Description, Ice, Keys, Leg, Part, Protection};
 use crate::io::Remote;
-use crosspoint_contract::{Directions, Learning, LegState, Medium};
+use crosspoint_contract::{Directions, Learning, LegFailure, LegState, Medium};
 use crosspoint_wire::Nanos;
 use crosspoint_wire::ice_lite::Credentials;
 
@@ -49,6 +49,8 @@ impl RtpChange {
     pub fn apply(&mut self, leg: &mut Leg, now: Nanos) {
         self.change_keys(leg);
         self.change_addresses(leg, now);
+        // RFC 7675 binds those who speak ICE.
+        leg.failure.take_if(|why| *why == LegFailure::ConsentExpired && !self.uses_ice);
         leg.protection = self.protection;
         leg.directions = self.directions;
         if let Part::Translator(relay) = &mut leg.part {

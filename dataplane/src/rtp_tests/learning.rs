@@ -359,6 +359,24 @@ fn peer_that_checks_and_muxes_gets_rtcp_over_the_pair_of_rtp_although_we_have_tw
 }
 
 #[test]
+fn consent_that_expired_is_asked_for_no_more_once_ice_is_taken_away() {
+    let ours = IceCredentials { ufrag: "bridge01".into(), pwd: "a-password-of-the-bridge".into() };
+    let mut stand = Stand::new();
+    let (mut alice, mut bob) = (Party::alice().muxed(), Party::bob());
+    alice.request.ice = Some(ours.clone());
+    alice.remote.ice = Some(IceCredentials { ufrag: "peer".into(), pwd: "a-password-of-the-peer-01".into() });
+    stand.call(&alice, &bob);
+    assert!(stand.check(Some(alice.request.rtp), alice.addr, &ours));
+    stand.pass(Nanos::from_secs(31));
+    stand.speak(&mut bob);
+    assert_eq!(stand.dropped(DropReason::ConsentExpired), 1);
+    alice.remote.ice = None;
+    stand.describe(&alice);
+    stand.speak(&mut bob);
+    assert_eq!(stand.heard_by(&mut alice).len(), 1);
+}
+
+#[test]
 fn checks_to_a_leg_without_ice_are_not_answered() {
     let mut stand = Stand::new();
     let alice = Party::alice();

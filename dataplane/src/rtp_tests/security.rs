@@ -76,6 +76,21 @@ fn legs_with_dtls_reach_plain_sdes_and_dtls_ones_as_client_and_as_server() {
 }
 
 #[test]
+fn ninth_stream_towards_a_leg_with_dtls_finds_room_once_another_is_quiet() {
+    let identity = Identity::generate().expect("a certificate");
+    let (mut stand, mut alice, mut bob) = (Stand::new(), Party::alice(), Party::bob().muxed());
+    bob.remote.security = dtls(&identity, DtlsRole::Server);
+    stand.call(&alice, &bob);
+    stand.key(&mut bob, &identity, Role::Client);
+    for ssrc in 1..=9 {
+        alice.ssrc = ssrc;
+        let said = stand.speak(&mut alice);
+        assert_eq!(stand.heard_by(&mut bob), [said], "stream {ssrc}");
+        stand.pass(Nanos::from_secs(1));
+    }
+}
+
+#[test]
 fn fingerprint_may_use_any_hash_function_and_a_wrong_one_gets_no_keys_until_it_is_corrected() {
     let identity = Identity::generate().expect("a certificate");
     let digest = |hash| {

@@ -97,6 +97,10 @@ impl Streams {
         Streams { states: [StreamState::default(); STREAMS_MAX], used: [0; STREAMS_MAX], turn: 0, len: 0, overflow }
     }
 
+    pub fn set_overflow(&mut self, overflow: Overflow) {
+        self.overflow = overflow;
+    }
+
     pub fn turn(&mut self) {
         self.turn = self.turn.wrapping_add(1);
     }

@@ -42,7 +42,14 @@ impl SrtpSender {
     /// that was silent longest, if that is [`QUIET_TURNS`](super::QUIET_TURNS) turns ago. A stream that made room and came
     /// back would begin with ROC 0, which its receiver takes for a forgery, and repeat key stream.
     pub fn for_translator(master: &MasterKey) -> Self {
-        SrtpSender { streams: Streams::new(Overflow::ReplaceQuiet), ..Self::new(master) }
+        let mut sender = Self::new(master);
+        sender.translate();
+        sender
+    }
+
+    /// From now on it is [a translator's](Self::for_translator).
+    pub fn translate(&mut self) {
+        self.streams.set_overflow(Overflow::ReplaceQuiet);
     }
 
     /// Time goes on by one turn, whose length the owner decides. A translator that is never told forgets no stream.
