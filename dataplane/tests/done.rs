@@ -107,6 +107,7 @@ fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
         }],
         medium: Medium::Audio,
         direction: Direction::SendReceive,
+        tos: 0,
     };
     control.ok(Command::SetRtpRemote { leg: LegId(leg), remote });
     free.expect("a free port")

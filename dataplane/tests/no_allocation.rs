@@ -208,6 +208,7 @@ fn rtp_remote(socket: &UdpSocket, security: Security) -> RtpRemote {
         formats: vec![Format { payload_type: 0, codec: Codec::Pcmu, clock_rate_hz: 8000, channels: 1 }],
         medium: Medium::Audio,
         direction: Direction::SendReceive,
+        tos: 0,
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Call {
     pub filter: FlowFilter,
     /// `drop-traffic`.
     pub drops_traffic: bool,
+    /// `TOS`, if a request named one: of all that is sent to anybody.
+    pub tos: Option<u8>,
     legs_opened: u64,
 }
 
@@ -94,6 +96,7 @@ impl Call {
             answered: false,
             filter: FlowFilter::default(),
             drops_traffic: false,
+            tos: None,
             legs_opened: 0,
         }
     }
@@ -183,7 +186,7 @@ impl Call {
         if bring_back(media, wanted, address.local) {
             return Some(());
         }
-        let tos = media.treatment.tos;
+        let tos = self.tos.unwrap_or(kit.settings.tos);
         let leg = self.next_leg()?;
         let rtp = kit.ports.take(address.local, turn.now.monotonic_ms)?;
         self.put_aside(party, index, address.local, kit, turn);
@@ -363,7 +366,8 @@ impl Call {
     pub fn describe(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
         let is_one_way = self.is_one_way(party, index);
         let media = &mut self.parties[party].media[index];
-        let Some(remote) = crate::remote::of(media, is_one_way, kit.settings) else { return };
+        let tos = self.tos.unwrap_or(kit.settings.tos);
+        let Some(remote) = crate::remote::of(media, is_one_way, tos, kit.settings) else { return };
         let purpose = Purpose::Change { call: self.key };
         let Some(local) = &mut media.local else { return };
         local.described = true;
@@ -451,5 +455,5 @@ pub fn close_leg_for(purpose: Purpose, local: &Local, kit: &mut Kit, turn: &mut 
 
 /// A media line as the call knows it before any description was read.
 pub fn blank_media(kind: &crate::sdp::MediaKind, protocol: &crate::sdp::Protocol, settings: &Settings) -> Media {
-    Media::new(kind.clone(), protocol.clone(), settings.learning, settings.tos)
+    Media::new(kind.clone(), protocol.clone(), settings.learning)
 }

@@ -88,7 +88,7 @@ impl NgCore {
             return self.calls.values().map(session_line).collect();
         }
         match self.call_by_id(which).and_then(|key| self.calls.get(&key)) {
-            Some(call) => session_head(call) + &session_legs(call, turn.now.unix_us),
+            Some(call) => session_head(call, self.settings.tos) + &session_legs(call, turn.now.unix_us),
             None => format!("\nCall ID not found ({which}).\n\n"),
         }
     }
@@ -284,9 +284,9 @@ fn session_line(call: &Call) -> String {
     )
 }
 
-fn session_head(call: &Call) -> String {
+fn session_head(call: &Call, default_tos: u8) -> String {
     let is_deleted = call.parties.iter().any(|party| matches!(party.deleted, Some(Deletion::At(_))));
-    let tos = call.parties.iter().flat_map(|party| &party.media).map(|media| media.treatment.tos).next().unwrap_or(0);
+    let tos = call.tos.unwrap_or(default_tos);
     format!(
         "\ncallid: {}\ndeletionmark: {}\ncreated: {}\nproxy: {}\ntos: {tos}\nlast_signal: {}\nredis_keyspace: 0\nforeign: no\n\n",
         call.id,

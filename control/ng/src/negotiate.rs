@@ -146,6 +146,10 @@ fn prepare(call: &mut Call, parties: [PartyId; 2], description: &SessionDescript
     if let Some(label) = &options.label {
         call.parties[from].label = Some(label.clone());
     }
+    if let Some(tos) = options.tos.filter(|tos| *tos >= 0) {
+        // What does not fit into the octet (RFC 2474 §3) asks for the default.
+        call.tos = u8::try_from(tos).ok();
+    }
     if let Some(drops) = options.drop_traffic {
         call.drops_traffic = drops;
     }
@@ -177,9 +181,6 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
     media.treatment.media_handover = options.media_handover;
     if let Some(learning) = options.endpoint_learning {
         media.treatment.learning = learning;
-    }
-    if let Some(tos) = options.tos.and_then(|tos| u8::try_from(tos).ok()) {
-        media.treatment.tos = tos;
     }
     let advertised = line.connection.map_or(rtp.ip(), |connection| connection.address);
     media.heard = Some(Heard {

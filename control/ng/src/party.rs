@@ -168,7 +168,6 @@ pub struct Treatment {
     pub unidirectional: bool,
     pub strict_source: bool,
     pub media_handover: bool,
-    pub tos: u8,
 }
 
 /// Ports of ours, and the leg behind them.
@@ -184,6 +183,7 @@ pub struct Local {
     pub other: Option<SocketAddr>,
     /// The credentials that the leg was opened with.
     pub ice: Option<IceCredentials>,
+    /// What it was opened with; packets carry what it was told last.
     pub tos: u8,
     /// Whose packets go where, as the dataplane was last told; nothing: it may know anything.
     pub sinks: Option<Vec<LegId>>,
@@ -267,14 +267,13 @@ impl Party {
 }
 
 impl Media {
-    pub fn new(kind: MediaKind, protocol: Protocol, learning: Learning, tos: u8) -> Media {
+    pub fn new(kind: MediaKind, protocol: Protocol, learning: Learning) -> Media {
         let treatment = Treatment {
             learning,
             asymmetric: false,
             unidirectional: false,
             strict_source: false,
             media_handover: false,
-            tos,
         };
         Media {
             kind,

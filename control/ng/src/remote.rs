@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 const LEARNING_WINDOW_MS: u32 = 3_000;
 
 /// `None` while there is nothing to tell. Where media is known to flow one way, the party need not speak to be sent to.
-pub fn of(media: &Media, is_one_way: bool, settings: &Settings) -> Option<RtpRemote> {
+pub fn of(media: &Media, is_one_way: bool, tos: u8, settings: &Settings) -> Option<RtpRemote> {
     let (heard, local) = (media.heard.as_ref()?, media.local.as_ref()?);
     let security = security(media, heard)?;
     let sendable =
@@ -39,6 +39,7 @@ pub fn of(media: &Media, is_one_way: bool, settings: &Settings) -> Option<RtpRem
         formats: formats(&heard.codecs),
         medium: medium(&media.kind),
         direction: seen_from_us(media.direction),
+        tos,
     })
 }
 

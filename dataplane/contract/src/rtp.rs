@@ -31,7 +31,7 @@ pub struct RtpRequest {
     pub relaying: Relaying,
     /// [`crate::Event::LegSilent`] is said when nothing authentic was heard for this long. 0: never.
     pub silent_ms: u32,
-    /// `SO_PRIORITY` aside, what goes into the IP header (RFC 2474); 0 to 255.
+    /// What goes into the IP header (RFC 2474) until a description says otherwise; 0 to 255.
     pub tos: u8,
 }
 
@@ -72,6 +72,8 @@ pub struct RtpRemote {
     pub medium: Medium,
     /// What we do, seen from us.
     pub direction: Direction,
+    /// What goes into the IP header from now on (RFC 2474); 0 to 255.
+    pub tos: u8,
 }
 
 /// How packets of a leg are protected.

@@ -40,6 +40,12 @@ impl Desk<'_> {
         };
         let before = leg.directions;
         change.apply(leg, now);
+        if let Some(ports) = &mut leg.ports {
+            for (_, port) in ports.each().filter(|(_, port)| port.spec.tos != change.tos) {
+                port.spec.tos = change.tos;
+                self.io.mark_port(port.port, change.tos);
+            }
+        }
         self.legs.set_opaque(handle, change.is_opaque);
         if let Some(description) = change.description.take() {
             change.description = match self.apply_description(handle, description, before) {

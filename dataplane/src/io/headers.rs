@@ -35,6 +35,10 @@ impl Source {
         Source { ip, port: addr.port(), tos, is_ipv4: addr.is_ipv4() }
     }
 
+    pub(crate) fn mark(&mut self, tos: u8) {
+        self.tos = tos;
+    }
+
     pub(crate) fn addr(&self) -> Remote {
         Remote::new(self.ip, self.port)
     }

@@ -113,6 +113,10 @@ impl Mmsg {
         Ok(id)
     }
 
+    pub(crate) fn mark_port(&mut self, id: PortId, tos: u8) {
+        self.ports.mark(id, tos);
+    }
+
     pub(crate) fn close_port(&mut self, id: PortId) {
         if !self.ports.is_open(id) {
             return;

@@ -217,6 +217,16 @@ impl Io {
         }
     }
 
+    /// What packets from this port carry from now on (RFC 2474), where we write their headers; [`ports::ClaimedPort::mark`]
+    /// does it where a socket does.
+    pub fn mark_port(&mut self, port: PortId, tos: u8) {
+        match &mut self.backend {
+            Backend::Uring(uring) => uring.mark_port(port, tos),
+            Backend::Mmsg(mmsg) => mmsg.mark_port(port, tos),
+            Backend::Sim(_) => {}
+        }
+    }
+
     /// Nothing arrives with this id any more, not even what the kernel holds already; what is marked to be sent from it
     /// fails.
     pub fn close_port(&mut self, port: PortId) {

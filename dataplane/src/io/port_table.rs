@@ -81,6 +81,13 @@ impl PortTable {
         Ok(id)
     }
 
+    /// What packets from a steered port carry from now on; of a socket, its claim sees to it.
+    pub(crate) fn mark(&mut self, id: PortId, tos: u8) {
+        if let Some(Entry::Steered { source, .. }) = self.entries.get_mut(id.0 as usize) {
+            source.mark(tos);
+        }
+    }
+
     /// Nothing arrives on it or leaves from it any more.
     pub(crate) fn close(&mut self, id: PortId) {
         let entry = std::mem::replace(&mut self.entries[id.0 as usize], Entry::Free);

@@ -292,16 +292,21 @@ fn closed_port_is_silent_and_its_id_comes_back_without_its_packets(stand: &mut S
 
 fn packets_carry_the_mark_of_their_port(stand: &mut Stand) {
     const EXPEDITED: u8 = 46 << 2;
+    const ASSURED: u8 = 34 << 2;
     for ip in LOCAL {
-        let claimed = claim(&stand.ports, 0, ip, EXPEDITED);
+        let mut claimed = claim(&stand.ports, 0, ip, EXPEDITED);
         let id = stand.opened.io.open_port(&claimed.spec()).expect("room for a port");
         let peer = peer_of(&claimed);
         let to = peer.local_addr().expect("bound");
         socket::tests::tell_mark(&peer, to);
-        let made = stand.opened.batch.push_new_from(id, to.into()).expect("room");
-        stand.opened.batch.set_len(made, 1);
-        stand.answer();
-        assert_eq!(socket::tests::received_mark(&peer), EXPEDITED, "{ip}");
+        for tos in [EXPEDITED, ASSURED] {
+            claimed.mark(tos);
+            stand.opened.io.mark_port(id, tos);
+            let made = stand.opened.batch.push_new_from(id, to.into()).expect("room");
+            stand.opened.batch.set_len(made, 1);
+            stand.answer();
+            assert_eq!(socket::tests::received_mark(&peer), tos, "{ip}");
+        }
     }
 }
 

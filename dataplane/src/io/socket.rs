@@ -41,7 +41,8 @@ pub(super) fn port(addr: SocketAddr, tos: u8) -> Result<UdpSocket, Fault> {
     Ok(socket.into())
 }
 
-fn mark(socket: &Socket, addr: SocketAddr, tos: u8) -> io::Result<()> {
+/// RFC 2474: what packets of this socket carry from now on.
+pub(super) fn mark(socket: &impl AsRawFd, addr: SocketAddr, tos: u8) -> io::Result<()> {
     let fd = socket.as_raw_fd();
     match addr {
         SocketAddr::V4(_) => set_option(fd, libc::IPPROTO_IP, libc::IP_TOS, tos.into()),

@@ -25,6 +25,7 @@ pub struct RtpChange {
     pub keys: KeyChange,
     pub directions: Directions,
     pub medium: Medium,
+    pub tos: u8,
     /// Of a translator.
     pub formats: Box<[RelayFormat]>,
     /// Of an end.

@@ -41,13 +41,18 @@ pub struct LegRecord {
 /// What an RTP leg was told. Dropped with the record, once the worker has closed the ports or is lost.
 pub struct RtpRecord {
     pub told: RtpLegSnapshot,
-    _ports: [Option<ClaimedPort>; 2],
+    ports: [Option<ClaimedPort>; 2],
 }
 
 impl RtpRecord {
     pub fn new(request: RtpRequest, ports: [Option<ClaimedPort>; 2]) -> Box<Self> {
         let told = RtpLegSnapshot { request, remote: None, sinks: Vec::new(), filter: FlowFilter::default() };
-        Box::new(RtpRecord { told, _ports: ports })
+        Box::new(RtpRecord { told, ports })
+    }
+
+    /// What packets from its ports carry from now on.
+    pub fn mark(&mut self, tos: u8) {
+        self.ports.iter_mut().flatten().for_each(|port| port.mark(tos));
     }
 }
 

@@ -201,6 +201,7 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
         keys: key_change(leg, request.relaying, before.map(|before| &before.security), &remote.security)?,
         directions,
         medium: remote.medium,
+        tos: remote.tos,
         formats: if is_end { Box::default() } else { remote.formats.iter().map(RelayFormat::new).collect() },
         description: if is_end {
             describe(&remote.formats, directions, PerMedium::default()).map(Box::new)
@@ -263,6 +264,7 @@ impl LegRecord {
     /// Keeps the peer's description for snapshots and for the next one.
     fn described(&mut self, mut remote: RtpRemote) {
         let Some(rtp) = &mut self.rtp else { return };
+        rtp.mark(remote.tos);
         let before = rtp.told.remote.take().and_then(|before| before.our_ice);
         remote.our_ice = remote.our_ice.or(before);
         if let Some(ours) = &remote.our_ice {

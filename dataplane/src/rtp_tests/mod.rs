@@ -253,6 +253,7 @@ fn remote(rtp: SocketAddr) -> RtpRemote {
         formats: vec![PCMU, DIGITS],
         medium: Medium::Audio,
         direction: Direction::SendReceive,
+        tos: 0,
     }
 }
 

@@ -154,6 +154,19 @@ impl ClaimedPort {
         self.spec.addr
     }
 
+    /// What packets from there carry from now on. A steered port's headers are the worker's: [`crate::io::Io::mark_port`].
+    pub fn mark(&mut self, tos: u8) {
+        if self.spec.tos == tos {
+            return;
+        }
+        self.spec.tos = tos;
+        if let Some(socket) = &self.spec.socket
+            && let Err(error) = socket::mark(socket.as_ref(), self.spec.addr, tos)
+        {
+            tracing::warn!(%error, addr = %self.spec.addr, tos, "the mark of a port could not be changed");
+        }
+    }
+
     /// For the order to the worker.
     pub fn spec(&self) -> PortSpec {
         self.spec.clone()

@@ -26,6 +26,10 @@ impl Uring {
         Ok(id)
     }
 
+    pub(crate) fn mark_port(&mut self, id: PortId, tos: u8) {
+        self.ports.mark(id, tos);
+    }
+
     /// The id of a port that is a socket is free when its receive has ended: what completed before belongs to nobody.
     pub(crate) fn close_port(&mut self, id: PortId) {
         if !self.ports.is_open(id) {

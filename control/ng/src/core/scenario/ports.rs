@@ -199,3 +199,18 @@ fn a_call_that_has_opened_all_legs_it_may_takes_no_more_ports() {
     let used = world.core.ports.usage([192, 0, 2, 1].into()).map(|usage| usage.used as usize);
     assert_eq!(used, Some(2 * world.dataplane.legs.len()));
 }
+
+#[test]
+fn packets_to_both_sides_carry_the_mark_that_was_asked_for_last() {
+    let mut world = World::with(|settings| settings.tos = 8);
+    let call = |world: &mut World, tos: &[(&str, &str)]| {
+        world.offer("c1", "f", &audio("198.51.100.10", 4000), tos);
+        world.answer("c1", "f", "t", &audio("203.0.113.20", 5000), &[]);
+        world.described().into_iter().map(|(_, remote)| remote.tos).collect::<Vec<_>>()
+    };
+    assert_eq!(call(&mut world, &[("TOS", "184")]), [184, 184]);
+    assert!(world.dataplane.legs.values().all(|request| request.tos == 184));
+    assert_eq!(call(&mut world, &[]), [184, 184], "until another is asked for");
+    assert_eq!(call(&mut world, &[("TOS", "32")]), [32, 32], "open legs change");
+    assert_eq!(call(&mut world, &[("TOS", "256")]), [8, 8], "the default");
+}
