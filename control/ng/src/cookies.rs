@@ -100,8 +100,9 @@ impl<R> Cookies<R> {
         waiting
     }
 
-    /// Forgets what is older than [`KEPT_MS`]. Each arrival does so too; without messages, it is to be called from time to time.
-    pub fn expire(&mut self, now_ms: u64) {
+    /// Forgets what is older than [`KEPT_MS`], and what is beyond the bounds: with each arrival, so that without messages what is
+    /// kept stays, and no more comes.
+    fn expire(&mut self, now_ms: u64) {
         while let Some((arrived_ms, _)) = self.arrivals.front() {
             let full = self.kept_bytes > KEPT_BYTES_MAX || self.entries.len() >= ENTRIES_MAX;
             if !full && now_ms < arrived_ms + KEPT_MS {

@@ -4,7 +4,6 @@
 
 use crate::call::Call;
 use crate::dictionary::{Dict, Value};
-use crate::effect::Now;
 use crate::party::{Local, Media, MuxVerdict, Party, PartyId};
 use crate::sdes::suite_name;
 use crate::sdp::Protocol;
@@ -14,12 +13,12 @@ use std::net::SocketAddr;
 const RTP_HEADER_BYTES: u64 = 12;
 
 /// Of all parties, or of those named.
-pub fn call(call: &Call, parties: Option<&[PartyId]>, now: Now) -> Dict {
+pub fn call(call: &Call, parties: Option<&[PartyId]>) -> Dict {
     let all: Vec<PartyId> = (0..call.parties.len()).collect();
     let parties = parties.unwrap_or(&all);
     let mut tags = Dict::with_capacity(parties.len());
     for id in parties {
-        tags.set(&tag_name(call, *id), party(call, *id, now));
+        tags.set(&tag_name(call, *id), party(call, *id));
     }
     let locals = || parties.iter().flat_map(|id| call.parties[*id].legs());
     let medias = || parties.iter().flat_map(|id| &call.parties[*id].media);
@@ -44,7 +43,7 @@ fn tag_name(call: &Call, id: PartyId) -> String {
     }
 }
 
-fn party(call: &Call, id: PartyId, _now: Now) -> Dict {
+fn party(call: &Call, id: PartyId) -> Dict {
     let party = &call.parties[id];
     let mut dict = Dict::with_capacity(7).with("tag", party.tag.as_str());
     if let Some(via_branch) = &party.via_branch {

@@ -256,9 +256,7 @@ fn consider_offer(media: &mut Media, line: &MediaDescription, options: &Options,
     if media.rtcp_mux.verdict == MuxVerdict::Yes {
         media.rtcp_mux.agreed = true;
     }
-    if options.dtls == Some(Dtls::Off) || options.dtls_reverse == Some(Dtls::Off) {
-        media.keying.dtls_off = options.dtls_reverse == Some(Dtls::Off) || media.keying.dtls_off;
-    }
+    media.keying.dtls_off |= options.dtls_reverse == Some(Dtls::Off);
     let wants_passive = |dtls: Option<Dtls>| dtls == Some(Dtls::Passive);
     media.keying.dtls_passive =
         wants_passive(options.dtls) || wants_passive(options.dtls_reverse) || kit.settings.dtls_passive;

@@ -115,9 +115,9 @@ impl NgCore {
         turn: &mut Turn,
     ) -> Reply {
         let dict = match &call {
-            Figured::Gone(call) => figures::call(call, parties.as_deref(), turn.now),
+            Figured::Gone(call) => figures::call(call, parties.as_deref()),
             Figured::Live(key) => match self.calls.get(key) {
-                Some(call) => figures::call(call, parties.as_deref(), turn.now),
+                Some(call) => figures::call(call, parties.as_deref()),
                 None => return Reply::warning(NgError::CallNotFound),
             },
         };

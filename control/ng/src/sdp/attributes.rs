@@ -1,4 +1,7 @@
-//! Values of single attributes, as the reader needs them. `None`: it does not parse, and says nothing.
+//! Values of single attributes, as the reader needs them.
+//!
+//! Input: what stands behind the colon of an `a=` line. Output: its value; `None`: it does not parse, and says nothing. Owns
+//! nothing. RFC 3605 (rtcp), 4568 (crypto), 5888 (group), 8122 (fingerprint), 8839 (candidate).
 
 use super::read::parse_address;
 use super::{Candidate, CandidateKind, Codec, CryptoLine, Fingerprint, Group, Setup};

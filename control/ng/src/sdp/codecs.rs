@@ -32,9 +32,8 @@ pub fn answered(media: &MediaDescription, offered: &[Codec], options: &Codecs, s
     let common = or_all(media.codecs.iter().filter(known).cloned().collect(), &media.codecs);
     let mut selected = select(&common, options, &words(&[&options.strip]));
     if single {
-        let first = selected.iter().position(|codec| !codec.is_supplement());
-        let mut index = 0..;
-        selected.retain(|codec| codec.is_supplement() || index.next() == first.map(|_| 0));
+        let first = selected.iter().find(|codec| !codec.is_supplement()).map(|codec| codec.payload_type);
+        selected.retain(|codec| codec.is_supplement() || Some(codec.payload_type) == first);
     }
     selected
 }

@@ -1,4 +1,6 @@
 //! The lines that are ours: one function for each attribute, as its RFC prints it.
+//!
+//! Input: the plan of a description. Output: text, line by line, for [`super::write()`]. Owns nothing, decides nothing.
 
 use super::attributes::{BASE64, hash_name};
 use super::{Candidate, Codec, CryptoLine, DtlsPlan, IcePlan, Line, MediaDescription, OurIce, Placement, RtcpPlan};

@@ -1,4 +1,7 @@
 //! One m-line with what belongs to it.
+//!
+//! Input: [`super::read()`] fills it in, with what the session says for all of its lines. Output: what [`crate::negotiate`] asks
+//! of a line. Owns the line's text, so that what is not ours is written as it was read. RFC 8866 §5.14.
 
 use super::session::attribute;
 use super::{Connection, IceDescription, Line};

@@ -1,4 +1,6 @@
 //! What the writer is told: how a description is to differ from the one that was read.
+//!
+//! Input: [`crate::plan`] fills it in. Output: [`super::write()`] follows it. Owns values only; it decides nothing.
 
 use super::{Candidate, Codec, CryptoLine, Fingerprint, Protocol, Setup};
 use crosspoint_contract::Direction;

@@ -1,4 +1,7 @@
 //! The parts of a description that stand before the first m-line.
+//!
+//! Input: [`super::read()`] fills them in. Output: lines and attributes of the session, by name. Owns their text, so that what
+//! is not ours is written as it was read. RFC 8866 §5.
 
 use super::IceDescription;
 use super::media::{Fingerprint, MediaDescription, Setup};
