@@ -198,6 +198,11 @@ sequence("unknown command", [("juggle", {"call_id": "c"})])
 sequence("delete without call-id", [("delete", {"from_tag": "f"})])
 sequence("delete by a wrong from-tag", [offer(), answer(), ("delete", {"call_id": "c", "from_tag": "x", "delete_delay": 0}), delete()])
 sequence("delete with both tags", [offer(), answer(), delete(to_tag="t")])
+sequence("delete of an unanswered call by any to-tag", [offer(), delete(to_tag="x"), ("query", {"call_id": "c"})])
+sequence("delete of forks by any to-tag", [offer(via_branch="v1"), offer(via_branch="v2"), delete(to_tag="x"), ("query", {"call_id": "c"}), delete()])
+sequence("delete by to-tag alone", [offer(), answer(), ("delete", {"call_id": "c", "from_tag": "x", "to_tag": "f", "delete_delay": 0}), ("query", {"call_id": "c"})])
+sequence("delete of a recorded call", [offer(), answer(), ("subscribe request", {"call_id": "c", "to_tag": "r", "from-tags": ["f", "t"]}), delete(), ("query", {"call_id": "c"})])
+sequence("delete after a recorder left", [offer(), answer(), ("subscribe request", {"call_id": "c", "to_tag": "r", "from-tags": ["f", "t"]}), ("unsubscribe", {"call_id": "c", "to_tag": "r"}), delete(), ("query", {"call_id": "c"})])
 sequence("query of a call", [offer(), answer(), ("query", {"call_id": "c"}), delete()])
 sequence("query by tag", [offer(), answer(), ("query", {"call_id": "c", "from_tag": "f"}), delete()])
 sequence("repeated offer", [offer(), offer(), answer(), delete()])
@@ -310,6 +315,9 @@ for mux in ["offer", "require", "demux", "accept", "reject"]:
     for offered, answered in [("a", "b"), ("a", "b-mux"), ("a-mux", "b"), ("a-mux", "b-mux")]:
         sequence(f"rtcp-mux {mux}, {offered} and {answered}", call(offered, answered, {"rtcp-mux": [mux]}))
 sequence("rtcp-mux offer and require", call("a", "b-mux", {"rtcp-mux": ["offer", "require"]}))
+for name, options in {"": {}, ", demux": {"rtcp-mux": ["demux"]}, ", reject": {"rtcp-mux": ["reject"]}}.items():
+    steps = [*call("a-mux", "b-mux")[:2], offer("a", to_tag="t", **options), answer("b-mux"), offer("a", to_tag="t"), answer(), offer("a", to_tag="t")]
+    sequence(f"rtcp-mux agreed on and offered again without{name}", [*steps, answer(), delete()])
 
 # ---- codecs ---------------------------------------------------------------------------------------------------------
 
