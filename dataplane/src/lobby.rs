@@ -12,15 +12,20 @@
 //!   LobbyOrder::Expect-'              ^         |           '--> Admission::Failed
 //!                                     '---------' as server: whatever came, it was no handshake
 //! ```
+//!
+//! A leg without ICE may be behind NAT, elsewhere than its SDP says. Until it has keys, a few strangers may shake hands at its
+//! port, each a guest of his own; the first with the described certificate is the peer. None of them keeps the one at the
+//! signaled address waiting, and all are forgotten soon.
 
 mod door;
 mod guest;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
 use crate::bell::Bell;
 use crate::counters::Cell;
-use crate::io::Sleeper;
+use crate::io::{Remote, Sleeper};
 use crate::leg::Keys;
 use crate::queues::{Admission, Datagram, Knock, LobbyEnds, LobbyOrder};
 use crate::suites::{contract_suite, wire_hash};
@@ -36,6 +41,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use strangers::Strangers;
 use tracing::{info, warn};
 
 /// A peer without a description is forgotten after this long: its leg was closed meanwhile, or rings too long.
@@ -43,6 +49,16 @@ const EARLY_AGE_MAX: Duration = Duration::from_secs(120);
 
 /// A handshake that found the lobby full tries again after this long.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Strangers that may shake hands at the port of one leg; a further one takes the place of the oldest. A few: a peer behind NAT
+/// needs one.
+const STRANGERS_PER_LEG_MAX: usize = 4;
+
+/// Strangers in all: signaled peers must find room beside them.
+const STRANGERS_MAX: usize = HANDSHAKES_HALF_OPEN_MAX / 4;
+
+/// A stranger who has no keys by then is forgotten: a handshake takes a few round trips, and a repetition or two.
+const STRANGER_AGE_MAX: Duration = Duration::from_secs(8);
 
 /// Between two attempts to give keys to a worker whose ring is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
@@ -78,13 +94,27 @@ impl LobbyPage {
     }
 }
 
+/// A leg's peer, or a stranger at its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct GuestId {
+    leg: LegId,
+    stranger: Option<Remote>,
+}
+
+impl GuestId {
+    fn peer(leg: LegId) -> Self {
+        GuestId { leg, stranger: None }
+    }
+}
+
 pub struct Lobby {
     identity: Identity,
     from_link: Consumer<LobbyOrder>,
     workers: Vec<Door>,
-    guests: HashMap<LegId, Guest>,
+    guests: HashMap<GuestId, Guest>,
+    strangers: Strangers,
     /// When guests want to be called: `Guest::due`, at most one entry a guest.
-    timeouts: BTreeSet<(Instant, LegId)>,
+    timeouts: BTreeSet<(Instant, GuestId)>,
     half_open: usize,
     page: Arc<LobbyPage>,
     sleeper: Sleeper,
@@ -104,6 +134,7 @@ impl Lobby {
             from_link,
             workers: workers.into_iter().map(|(ends, bell)| Door::new(ends, bell)).collect(),
             guests: HashMap::new(),
+            strangers: Strangers::default(),
             timeouts: BTreeSet::new(),
             half_open: 0,
             page,
@@ -130,6 +161,11 @@ impl Lobby {
         goes_on.then_some(knocked)
     }
 
+    #[cfg(test)]
+    pub(crate) fn half_open(&self) -> usize {
+        self.half_open
+    }
+
     fn sleep(&mut self, at_most: Option<Duration>) {
         let next = self.timeouts.first().map(|(at, _)| at.saturating_duration_since(Instant::now()));
         waiting::wait(&self.sleeper, &mut [], [next, at_most].into_iter().flatten().min());
@@ -142,7 +178,10 @@ impl Lobby {
                 LobbyOrder::Expect { worker, leg, role, fingerprint, patient } => {
                     self.expect(Expectation { worker, leg, role, fingerprint, patient }, now);
                 }
-                LobbyOrder::Forget { leg } => self.forget(leg),
+                LobbyOrder::Forget { leg } => {
+                    self.forget_strangers(leg);
+                    self.forget(GuestId::peer(leg));
+                }
                 LobbyOrder::Stop => return false,
             }
         }
@@ -163,57 +202,60 @@ impl Lobby {
     }
 
     fn knock(&mut self, knock: Knock, now: Instant) {
-        let (Knock::Datagram { leg, .. } | Knock::Reachable { leg }) = &knock;
-        let leg = leg.leg;
-        if let Entry::Vacant(seat) = self.guests.entry(leg) {
+        let (id, datagram) = match knock {
+            Knock::Reachable { leg } => (GuestId::peer(leg.leg), None),
+            Knock::Datagram { leg, stranger, datagram } => (GuestId { leg: leg.leg, stranger }, Some(datagram)),
+        };
+        if id.stranger.is_some() && !self.admit_stranger(id, now) {
+            return;
+        }
+        if let Entry::Vacant(seat) = self.guests.entry(id) {
             seat.insert(Guest::new());
-            self.call_at(leg, Some(now + EARLY_AGE_MAX));
+            self.call_at(id, Some(now + EARLY_AGE_MAX));
         }
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
-        match knock {
-            Knock::Reachable { .. } => guest.reachable = true,
-            Knock::Datagram { datagram, .. } => {
-                guest.reachable = true;
-                if matches!(guest.stage, Stage::Waiting) {
-                    guest.keep(datagram);
-                } else {
-                    self.advance(leg, now, |handshake| handshake.handle(now, datagram.bytes()).is_ok());
-                    return;
-                }
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        guest.reachable = true;
+        match datagram {
+            Some(datagram) if !matches!(guest.stage, Stage::Waiting) => {
+                return self.advance(id, now, |handshake| handshake.handle(now, datagram.bytes()).is_ok());
             }
+            Some(datagram) => guest.keep(datagram),
+            None => {}
         }
-        self.try_start(leg, now);
+        self.try_start(id, now);
     }
 
     fn expect(&mut self, expected: Expectation, now: Instant) {
-        let leg = expected.leg.leg;
-        let guest = self.guests.entry(leg).or_insert_with(Guest::new);
+        let id = GuestId::peer(expected.leg.leg);
+        let guest = self.guests.entry(id).or_insert_with(Guest::new);
         let is_new = guest.expected.is_none();
         // RFC 8842 §5.4: a re-offer with the same fingerprint and role keeps the association, another asks for a new one.
         let begins_anew = expected.patient && guest.expected.as_ref().is_some_and(|before| *before != expected);
         guest.expected = Some(expected);
         if begins_anew {
-            self.wait(leg);
+            self.forget_strangers(id.leg);
+            self.wait(id);
         }
         if is_new {
-            self.call_at(leg, None);
+            self.call_at(id, None);
         }
-        self.try_start(leg, now);
+        self.try_start(id, now);
     }
 
-    fn forget(&mut self, leg: LegId) {
-        self.call_at(leg, None);
-        if self.guests.remove(&leg).is_some_and(|guest| guest.is_shaking()) {
+    fn forget(&mut self, id: GuestId) {
+        self.strangers.remove(id);
+        self.call_at(id, None);
+        if self.guests.remove(&id).is_some_and(|guest| guest.is_shaking()) {
             self.count_half_open(-1);
         }
     }
 
     /// Begins the handshake when the description is there and there is somebody to shake hands with.
-    fn try_start(&mut self, leg: LegId, now: Instant) {
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
+    fn try_start(&mut self, id: GuestId, now: Instant) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
         let Some(role) = guest.may_start() else { return };
         if self.half_open >= HANDSHAKES_HALF_OPEN_MAX {
-            self.call_at(leg, Some(now + RETRY_PAUSE));
+            self.call_at(id, Some(now + RETRY_PAUSE));
             return self.page.refused.add(1);
         }
         let role = match role {
@@ -224,97 +266,109 @@ impl Lobby {
         let early = std::mem::take(&mut guest.early);
         self.page.started.add(1);
         self.count_half_open(1);
-        self.advance(leg, now, |handshake| {
-            early.iter().all(|datagram| handshake.handle(now, datagram.bytes()).is_ok())
-        });
+        self.advance(id, now, |handshake| early.iter().all(|datagram| handshake.handle(now, datagram.bytes()).is_ok()));
     }
 
     /// Gives a handshake something, then carries out what it wants.
-    fn advance(&mut self, leg: LegId, now: Instant, give: impl FnOnce(&mut Handshake) -> bool) {
-        let Some(handshake) = self.guests.get_mut(&leg).and_then(Guest::handshake) else { return };
+    fn advance(&mut self, mut id: GuestId, now: Instant, give: impl FnOnce(&mut Handshake) -> bool) {
+        let Some(handshake) = self.guests.get_mut(&id).and_then(Guest::handshake) else { return };
         if !give(handshake) {
-            return self.break_off(leg);
+            return self.break_off(id);
         }
         loop {
-            let Some(handshake) = self.guests.get_mut(&leg).and_then(Guest::handshake) else { return };
+            let Some(handshake) = self.guests.get_mut(&id).and_then(Guest::handshake) else { return };
             match handshake.poll(&mut self.scratch[..]) {
-                Output::Packet(len) => self.send(leg, len),
-                Output::Established(keys) => self.establish(leg, &keys),
+                Output::Packet(len) => self.send(id, len),
+                Output::Established(keys) => match self.establish(id, &keys) {
+                    Some(peer) => id = peer,
+                    None => return,
+                },
                 Output::Timeout(at) => {
                     let soon = Some(at.max(now + TIMEOUT_MIN)).filter(|&at| at <= now + TIMEOUT_MAX);
-                    return self.call_at(leg, soon);
+                    return self.call_at(id, soon);
                 }
-                Output::PeerClosed => return self.fail(leg, LegFailure::PeerClosed),
-                Output::Idle => return self.call_at(leg, None),
+                Output::PeerClosed => return self.fail(id, LegFailure::PeerClosed),
+                Output::Idle => return self.call_at(id, None),
             }
         }
     }
 
     /// A handshake cannot go on. As server we wait for the next ClientHello until the worker's patience ends: nothing was
     /// authentic so far, so what broke it may have come from anybody who can forge the peer's address.
-    fn break_off(&mut self, leg: LegId) {
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
+    fn break_off(&mut self, id: GuestId) {
+        if id.stranger.is_some() {
+            return self.forget(id);
+        }
+        let Some(guest) = self.guests.get_mut(&id) else { return };
         let is_server = guest.expected.as_ref().is_some_and(|expected| expected.role == DtlsRole::Server);
         if !is_server || !guest.is_shaking() {
-            return self.fail(leg, LegFailure::HandshakeFailed);
+            return self.fail(id, LegFailure::HandshakeFailed);
         }
-        info!(leg = leg.0, "handshake broken off; waiting for another ClientHello");
-        self.wait(leg);
+        info!(leg = id.leg.0, "handshake broken off; waiting for another ClientHello");
+        self.wait(id);
     }
 
     /// Back to the beginning. A client tries again soon.
-    fn wait(&mut self, leg: LegId) {
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
+    fn wait(&mut self, id: GuestId) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
         let is_client = guest.expected.as_ref().is_some_and(|expected| expected.role == DtlsRole::Client);
         if let Stage::Shaking(_) = std::mem::replace(&mut guest.stage, Stage::Waiting) {
             self.page.failed.add(1);
             self.count_half_open(-1);
         }
-        self.call_at(leg, is_client.then(|| Instant::now() + RETRY_PAUSE));
+        self.call_at(id, is_client.then(|| Instant::now() + RETRY_PAUSE));
     }
 
     /// `scratch[..len]` goes to the peer.
-    fn send(&mut self, leg: LegId, len: usize) {
-        let Some(expected) = self.guests.get(&leg).and_then(|guest| guest.expected.as_ref()) else { return };
+    fn send(&mut self, id: GuestId, len: usize) {
+        let Some(expected) = self.guests.get(&id).and_then(|guest| guest.expected.as_ref()) else { return };
         let (worker, leg) = (expected.worker, expected.leg);
         match Datagram::new(&self.scratch[..len]) {
-            Some(datagram) => self.admit(worker, Admission::Datagram { leg, datagram }),
+            Some(datagram) => self.admit(worker, Admission::Datagram { leg, stranger: id.stranger, datagram }),
             None => warn!(leg = leg.leg.0, len, "a handshake datagram is longer than any we may send"),
         }
     }
 
-    /// The handshake is complete: the certificate decides.
-    fn establish(&mut self, leg: LegId, keys: &DtlsKeys) {
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
-        let Some(expected) = guest.expected.clone() else { return };
+    /// The handshake is complete: the certificate decides. Gives the peer's name, who may have been a stranger.
+    fn establish(&mut self, id: GuestId, keys: &DtlsKeys) -> Option<GuestId> {
+        let expected = self.guests.get(&id)?.expected.clone()?;
         // RFC 8122 §6.2: the endpoint MUST verify that the certificate matches the fingerprint.
         if keys.peer_digest(wire_hash(expected.fingerprint.hash)) != expected.fingerprint.digest {
-            return self.fail(leg, LegFailure::FingerprintMismatch);
+            self.fail(id, LegFailure::FingerprintMismatch);
+            return None;
         }
+        let moved = id.stranger;
+        let id = self.take_for_peer(id)?;
+        let guest = self.guests.get_mut(&id)?;
         if let Stage::Shaking(handshake) = std::mem::replace(&mut guest.stage, Stage::Failed) {
             guest.stage = Stage::In(handshake);
         }
         self.count_half_open(-1);
         self.page.completed.add(1);
         let suite = contract_suite(keys.send.suite());
-        info!(leg = leg.0, ?suite, version = ?keys.version, "handshake complete");
+        info!(leg = id.leg.0, ?suite, version = ?keys.version, "handshake complete");
         let keys = Keys { suite, receiver: SrtpReceiver::new(&keys.receive), sender: SrtpSender::new(&keys.send) };
-        self.admit(expected.worker, Admission::Keys { leg: expected.leg, keys: Box::new(keys) });
+        self.admit(expected.worker, Admission::Keys { leg: expected.leg, moved, keys: Box::new(keys) });
+        Some(id)
     }
 
-    fn fail(&mut self, leg: LegId, why: LegFailure) {
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
+    fn fail(&mut self, id: GuestId, why: LegFailure) {
+        if id.stranger.is_some() {
+            self.page.failed.add(1);
+            return self.forget(id);
+        }
+        let Some(guest) = self.guests.get_mut(&id) else { return };
         if guest.expected.as_ref().is_some_and(|expected| expected.patient) {
-            info!(leg = leg.0, %why, "handshake ended; the leg waits for another");
-            return self.wait(leg);
+            info!(leg = id.leg.0, %why, "handshake ended; the leg waits for another");
+            return self.wait(id);
         }
         if let Stage::Shaking(_) = std::mem::replace(&mut guest.stage, Stage::Failed) {
             self.page.failed.add(1);
             self.count_half_open(-1);
         }
-        info!(leg = leg.0, %why, "handshake ended");
-        self.call_at(leg, None);
-        if let Some(expected) = self.guests.get(&leg).and_then(|guest| guest.expected.clone()) {
+        info!(leg = id.leg.0, %why, "handshake ended");
+        self.call_at(id, None);
+        if let Some(expected) = self.guests.get(&id).and_then(|guest| guest.expected.clone()) {
             self.admit(expected.worker, Admission::Failed { leg: expected.leg, why });
         }
     }
@@ -326,25 +380,28 @@ impl Lobby {
     }
 
     /// Notes when a guest wants to be called, instead of what was noted before.
-    fn call_at(&mut self, leg: LegId, due: Option<Instant>) {
-        let Some(guest) = self.guests.get_mut(&leg) else { return };
+    fn call_at(&mut self, id: GuestId, due: Option<Instant>) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        // Whatever else he waits for, a stranger's time is short.
+        let due = [due, self.strangers.until(id)].into_iter().flatten().min();
         if let Some(before) = std::mem::replace(&mut guest.due, due) {
-            self.timeouts.remove(&(before, leg));
+            self.timeouts.remove(&(before, id));
         }
         if let Some(due) = due {
-            self.timeouts.insert((due, leg));
+            self.timeouts.insert((due, id));
         }
     }
 
     fn fire_timeouts(&mut self, now: Instant) {
-        while let Some(&(at, leg)) = self.timeouts.first()
+        while let Some(&(at, id)) = self.timeouts.first()
             && at <= now
         {
-            self.call_at(leg, None);
-            match self.guests.get(&leg) {
-                Some(guest) if guest.expected.is_none() => self.forget(leg),
-                Some(guest) if matches!(guest.stage, Stage::Waiting) => self.try_start(leg, now),
-                _ => self.advance(leg, now, |handshake| handshake.handle_timeout(now).is_ok()),
+            self.call_at(id, None);
+            match self.guests.get(&id) {
+                Some(_) if self.strangers.until(id).is_some_and(|until| until <= now) => self.forget(id),
+                Some(guest) if guest.expected.is_none() => self.forget(id),
+                Some(guest) if matches!(guest.stage, Stage::Waiting) => self.try_start(id, now),
+                _ => self.advance(id, now, |handshake| handshake.handle_timeout(now).is_ok()),
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The worker's side of the lobby: DTLS goes there, handshake answers and keys come back.
 //!
-//! Input: DTLS packets of a batch whose source an ICE check has validated; the lobby's admissions. Output: knocks for the
+//! Input: DTLS packets of a batch whose source was admitted; the lobby's admissions. Output: knocks for the
 //! lobby, datagrams for the peer, keys in the leg. Owns nothing. Does not look into DTLS.
 
 use crate::batch::{Disposition, PacketBatch};
 use crate::counters::Counters;
+use crate::io::Remote;
 use crate::leg::{Keys, Leg, LegHandle};
 use crate::legs::LegTable;
 use crate::outlets::Outlets;
@@ -23,7 +24,10 @@ pub fn pass_dtls(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Out
             continue;
         }
         let Some(leg) = legs.get_mut(batch.packet(i).leg) else { continue };
-        if leg.knocks_left > 0 && outlets.knock(leg.handle(), batch.bytes(i)) {
+        let source = batch.packet(i).remote;
+        let seeks_peer = leg.ports.as_ref().is_some_and(|ports| !ports.uses_ice);
+        let stranger = (seeks_peer && source != leg.remote).then_some(source);
+        if leg.knocks_left > 0 && outlets.knock(leg.handle(), stranger, batch.bytes(i)) {
             leg.knocks_left -= 1;
             batch.packet_mut(i).disposition = Disposition::Taken;
         } else {
@@ -38,9 +42,11 @@ pub fn admit(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets
     for _ in 0..ADMISSIONS_PER_TURN_MAX {
         let Ok(admission) = outlets.ends.from_lobby.pop() else { return };
         match admission {
-            Admission::Datagram { leg, datagram } => send_datagram(batch, legs, leg, &datagram, counters),
-            Admission::Keys { leg, keys } => {
-                if let Err(keys) = install(legs, leg, keys, now, outlets) {
+            Admission::Datagram { leg, stranger, datagram } => {
+                send_datagram(batch, legs, leg, stranger, &datagram, counters);
+            }
+            Admission::Keys { leg, moved, keys } => {
+                if let Err(keys) = install(legs, leg, moved, keys, now, outlets) {
                     outlets.give_back(Spent::Keys(keys));
                 }
             }
@@ -57,19 +63,25 @@ fn send_datagram(
     batch: &mut PacketBatch,
     legs: &mut LegTable,
     leg: LegHandle,
+    stranger: Option<Remote>,
     datagram: &Datagram,
     counters: &Counters,
 ) {
-    let open = |leg: &&mut Leg| leg.remote_addr().is_some() && leg.failure.is_none();
+    let open = |leg: &&mut Leg| (stranger.is_some() || leg.remote_addr().is_some()) && leg.failure.is_none();
     let Some(leg) = legs.of(leg).filter(open) else {
         return counters.drop_packet(DropReason::DtlsUnexpected);
     };
-    if let Err(reason) = leg.may_reach(true) {
-        return counters.drop_packet(reason);
+    // What strangers are sent is bounded by how few there are, and for how long.
+    if stranger.is_none() {
+        if let Err(reason) = leg.may_reach(true) {
+            return counters.drop_packet(reason);
+        }
+        leg.count_reach(true);
     }
-    leg.count_reach(true);
     let (port, remote) = leg.rtp_path();
-    let Some(i) = batch.push_new_from(port, remote) else { return counters.drop_packet(DropReason::SendExhausted) };
+    let Some(i) = batch.push_new_from(port, stranger.unwrap_or(remote)) else {
+        return counters.drop_packet(DropReason::SendExhausted);
+    };
     let bytes = datagram.bytes();
     batch.buffer_mut(i)[..bytes.len()].copy_from_slice(bytes);
     batch.set_len(i, bytes.len());
@@ -80,6 +92,7 @@ fn send_datagram(
 pub fn install(
     legs: &mut LegTable,
     leg: LegHandle,
+    moved: Option<Remote>,
     mut keys: Box<Keys>,
     now: Nanos,
     outlets: &mut Outlets,
@@ -94,6 +107,10 @@ pub fn install(
         keys.sender.translate();
     }
     leg.suite = Some(keys.suite);
+    if let (Some(remote), Some(ports)) = (moved, &mut leg.ports) {
+        ports.latch.set_in_use(remote);
+        leg.remote = remote;
+    }
     // Somebody is there, who has said so in a handshake.
     leg.ports.iter_mut().for_each(|ports| ports.latch.vouch());
     leg.update_reach();

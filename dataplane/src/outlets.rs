@@ -121,9 +121,10 @@ impl<'ends> Outlets<'ends> {
     }
 
     /// A DTLS datagram for the lobby; false when the ring is full.
-    pub fn knock(&mut self, leg: LegHandle, bytes: &[u8]) -> bool {
+    pub fn knock(&mut self, leg: LegHandle, stranger: Option<Remote>, bytes: &[u8]) -> bool {
         self.lobby_told = true;
-        Datagram::new(bytes).is_some_and(|datagram| self.ends.to_lobby.push(Knock::Datagram { leg, datagram }).is_ok())
+        let Some(datagram) = Datagram::new(bytes) else { return false };
+        self.ends.to_lobby.push(Knock::Datagram { leg, stranger, datagram }).is_ok()
     }
 
     /// Memory that the worker has no use for goes to where it may be freed. Without room it is freed here.

@@ -13,6 +13,7 @@
 //! or datagram is dropped and counted; nothing grows and nobody waits. Memory travels with its owner: what a worker no
 //! longer needs goes back to the link thread in an answer, so that the worker neither allocates nor frees.
 
+use crate::io::Remote;
 use crate::leg::{Description, Keys, Leg, LegHandle, RtpChange};
 use crosspoint_contract::limits::{
     COMMANDS_OUTSTANDING_MAX, CONTROL_TO_WORKER_MAX, DIGITS_MAX, LOBBY_TO_WORKER_MAX, PACKET_BYTES_MAX,
@@ -144,8 +145,8 @@ impl StreamSheet {
 /// A worker to the lobby.
 #[allow(clippy::large_enum_variant)] // by value: a box would have to be allocated by the worker
 pub enum Knock {
-    /// A DTLS datagram from a validated address.
-    Datagram { leg: LegHandle, datagram: Datagram },
+    /// A DTLS datagram from the peer's address, or from a stranger's, who may turn out to be the peer.
+    Datagram { leg: LegHandle, stranger: Option<Remote>, datagram: Datagram },
     /// The leg has a validated pair, so our ClientHello would arrive.
     Reachable { leg: LegHandle },
 }
@@ -153,14 +154,17 @@ pub enum Knock {
 /// The lobby to a worker.
 #[allow(clippy::large_enum_variant)] // by value: a box would have to be freed by the worker
 pub enum Admission {
-    /// To be sent to the leg's peer.
+    /// To be sent to the leg's peer, or to a stranger.
     Datagram {
         leg: LegHandle,
+        stranger: Option<Remote>,
         datagram: Datagram,
     },
     /// The handshake is complete and the certificate is the described one.
     Keys {
         leg: LegHandle,
+        /// The peer is here, and not where it was thought to be.
+        moved: Option<Remote>,
         keys: Box<Keys>,
     },
     Failed {

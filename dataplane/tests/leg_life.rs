@@ -68,10 +68,10 @@ fn dtls_reaches_the_lobby_from_validated_addresses_only() {
     stand.check(&peer, peer.addr);
     assert!(matches!(stand.lobby.from_worker.pop(), Ok(Knock::Reachable { .. })));
     stand.arrive(&peer, &CLIENT_HELLO);
-    let Ok(Knock::Datagram { leg, datagram }) = stand.lobby.from_worker.pop() else { panic!("no knock") };
+    let Ok(Knock::Datagram { leg, datagram, .. }) = stand.lobby.from_worker.pop() else { panic!("no knock") };
     assert_eq!((leg, datagram.bytes()), (peer.leg, &CLIENT_HELLO[..]));
     let datagram = Datagram::new(b"\x16server hello").expect("short");
-    assert!(stand.lobby.to_worker.push(Admission::Datagram { leg, datagram }).is_ok());
+    assert!(stand.lobby.to_worker.push(Admission::Datagram { leg, stranger: None, datagram }).is_ok());
     stand.turn();
     let answer = stand.sent.pop_back().expect("an answer");
     assert_eq!((SocketAddr::from(answer.remote), &answer.bytes[..]), (peer.addr, &b"\x16server hello"[..]));
@@ -222,7 +222,7 @@ fn failed_leg_sends_nothing_more() {
     let admit = |stand: &mut Stand, admission| assert!(stand.lobby.to_worker.push(admission).is_ok());
     admit(&mut stand, Admission::Failed { leg: a.leg, why: LegFailure::PeerClosed });
     let datagram = Datagram::new(b"\x15an alert").expect("short");
-    admit(&mut stand, Admission::Datagram { leg: a.leg, datagram });
+    admit(&mut stand, Admission::Datagram { leg: a.leg, stranger: None, datagram });
     stand.turn();
     stand.sent.clear();
     stand.pass(Nanos::from_secs(3));

@@ -130,9 +130,9 @@ class Relay:
             program = WITHOUT_CAPABILITIES + program
         relay = cls._start(program, ports, interfaces, more, ng_port)
         relay.data = data
-        said = re.search(r"ports of RTP legs .*why=(\w+)", relay.said())
         # A dataplane that was there before speaks to the log of whoever started it.
-        assert found or said and said[1] == PORTS, f"{said and said[1]} instead of {PORTS}:\n{relay.said()}"
+        if not found:
+            relay.assert_ports_are(PORTS)
         return relay
 
     @classmethod
@@ -164,6 +164,14 @@ class Relay:
                     self.process.wait(0.05)
                 except subprocess.TimeoutExpired:
                     pass
+
+    def assert_ports_are(self, expected):
+        """What the dataplane logs of its ports at its start; its log has a thread of its own."""
+        deadline = time.monotonic() + 5
+        while not (said := re.search(r"ports of RTP legs .*why=(\w+)", self.said())):
+            assert time.monotonic() < deadline, f"nothing is said of ports:\n{self.said()}"
+            time.sleep(0.01)
+        assert said[1] == expected, f"{said[1]} instead of {expected}"
 
     def client(self, **options):
         return Client(self.ng_port, **options)

@@ -118,6 +118,17 @@ class Dtls:
     )
 
     @classmethod
+    def of_another(cls):
+        """The same with a certificate that no SDP names."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            x509.CertificateBuilder().subject_name(cls._name).issuer_name(cls._name).public_key(key.public_key())
+            .serial_number(x509.random_serial_number()).not_valid_before(cls._now - datetime.timedelta(days=1))
+            .not_valid_after(cls._now + datetime.timedelta(days=30)).sign(key, hashes.SHA256())
+        )
+        return type("OfAnother", (cls,), {"_key": key, "certificate": certificate})
+
+    @classmethod
     def fingerprint(cls):
         digest = hashlib.sha256(cls.certificate.public_bytes(serialization.Encoding.DER)).hexdigest().upper()
         return "sha-256 " + ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))

@@ -200,7 +200,7 @@ class Promises(unittest.TestCase):
         call.offer()
         call.answer()
         self.assertTrue(call.a.is_active(), "the relay is not passive, as it was asked to be")
-        early = Dtls(active=True)
+        early = Dtls.of_another()(active=True)
         early.step(None, lambda flight: self.stranger.send(flight, call.a.rtp_to))
         deadline = time.monotonic() + 1
         while time.monotonic() < deadline and not early.done:
@@ -209,10 +209,29 @@ class Promises(unittest.TestCase):
             except BlockingIOError:
                 call.b.receive(0.01)
         if early.done:
-            # Even with the certificate of the peer: nothing else than the keys count, and the address is not the peer's.
+            # As far as the stranger can see the handshake is complete; his certificate is not that of the SDP.
             protects, _ = early.sessions()
             self.stranger.send(protects.protect(rtp(1, STRANGER_SSRC, b"\x66" * 160)), call.a.rtp_to)
         self.assert_not_heard(call.b, "the stranger is heard")
+        call.a.secure()
+        self.assert_undisturbed_from_the_first(call)
+
+    @ours_only
+    def test_dtls_peer_behind_nat_is_found_by_its_certificate_among_strangers(self):
+        call = self.call(Party(DTLS), Party(), offer={"SDES": ["off"], "DTLS": "off"}, answer={"DTLS": "passive"})
+        call.offer()
+        call.answer()
+        # The peer speaks from another port than its SDP says.
+        said, call.a.rtp_socket = call.a.rtp_socket, socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        call.a.rtp_socket.bind(("127.0.0.1", 0))
+        self.addCleanup(said.close)
+        another = Dtls.of_another()
+        for _ in range(6):
+            early = another(active=True)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                stranger.bind(("127.0.0.9", 0))
+                early.step(None, lambda flight: stranger.sendto(flight, call.a.rtp_to))
+        self.assert_not_heard(call.b, "a stranger is heard")
         call.a.secure()
         self.assert_undisturbed_from_the_first(call)
 

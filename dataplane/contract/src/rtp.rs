@@ -88,8 +88,10 @@ pub enum Security {
         /// Ours: seals what we send.
         send: SdesKey,
     },
-    /// RFC 5764. With ICE the handshake is accepted from a validated pair only, without ICE from the signaled address only,
-    /// or where authentic media came from since: a ClientHello proves nothing, so no address is learnt from it.
+    /// RFC 5764. With ICE the handshake is accepted from a validated pair only. Without ICE, and as [`DtlsRole::Server`], others
+    /// than the signaled address may try until there are keys, a few at a time: a ClientHello proves nothing and moves nothing,
+    /// but whoever completes the handshake with the described certificate is the peer, and packets go there from then on
+    /// (not with [`LearnFrom::Nothing`] or `strict_source`).
     /// A repetition with equal fingerprint and role keeps the association, another begins anew; a handshake that fails may
     /// be tried again, and ends no leg. Its keys are for the port of RTP: RTCP on another one is neither sent nor heard.
     Dtls { fingerprint: CertificateDigest, our_role: DtlsRole },

@@ -260,7 +260,8 @@ impl Latch {
         self.last != Nanos::ZERO && (at_once || self.last.since(self.since) >= STREAM)
     }
 
-    fn may_be_learnt(&self, source: Remote) -> bool {
+    /// Whether a peer may be there at all.
+    pub fn may_be_learnt(&self, source: Remote) -> bool {
         source.port() != 0 && !source.ip().is_multicast() && !self.other_family(source)
     }
 

@@ -34,7 +34,7 @@ impl Stand {
 
     fn arrive(&mut self, leg: u64, datagram: &[u8]) {
         let datagram = Datagram::new(datagram).expect("short");
-        self.lobby.knock(Knock::Datagram { leg: handle(leg), datagram }, self.now);
+        self.lobby.knock(Knock::Datagram { leg: handle(leg), stranger: None, datagram }, self.now);
     }
 
     /// Carries datagrams between a peer that begins and the lobby until the worker has keys.
@@ -77,7 +77,7 @@ fn connected_and_closed_legs_leave_no_timeouts_behind() {
         stand.connect(leg);
         assert!(stand.lobby.timeouts.len() <= stand.lobby.guests.len());
         if leg % 2 == 0 {
-            stand.lobby.forget(LegId(leg));
+            stand.lobby.forget(GuestId::peer(LegId(leg)));
         }
     }
     stand.lobby.fire_timeouts(stand.now + Duration::from_secs(60));
@@ -144,9 +144,10 @@ fn keys_for_a_worker_that_does_not_take_them_wait_and_nobody_else_does() {
     for leg in 0..LOBBY_TO_WORKER_MAX as u64 + 3 {
         stand.lobby.admit(WorkerId(0), failed(leg));
     }
-    stand
-        .lobby
-        .admit(WorkerId(0), Admission::Datagram { leg: handle(9), datagram: Datagram::new(b"x").expect("short") });
+    stand.lobby.admit(
+        WorkerId(0),
+        Admission::Datagram { leg: handle(9), stranger: None, datagram: Datagram::new(b"x").expect("short") },
+    );
     assert!(stand.lobby.workers[0].give_waiting(), "three still wait");
     let mut next = 0;
     let mut take = |stand: &mut Stand| {

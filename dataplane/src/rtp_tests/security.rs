@@ -4,7 +4,7 @@ use super::handshake::dtls;
 use super::party::{Party, sdes_key};
 use super::*;
 use crosspoint_contract::{CertificateDigest, DtlsRole, HashFunction, IceCredentials, SrtpSuite};
-use crosspoint_wire::dtls::Role;
+use crosspoint_wire::dtls::{Handshake, Output, Role};
 
 const SUITES: [SrtpSuite; 5] = [
     SrtpSuite::AesCm128HmacSha1_80,
@@ -127,15 +127,74 @@ fn fingerprint_may_use_any_hash_function_and_a_wrong_one_gets_no_keys_until_it_i
     assert_eq!(stand.sent_to(bob.addr).len(), 1);
 }
 
+/// Of a leg whose peer has this certificate.
+fn expecting(identity: &Identity, role: DtlsRole) -> (Stand, Party, Party) {
+    let (mut stand, mut alice, bob) = (Stand::new(), Party::alice().muxed(), Party::bob());
+    alice.remote.security = dtls(identity, role);
+    stand.call(&alice, &bob);
+    (stand, alice, bob)
+}
+
 #[test]
-fn without_ice_dtls_is_taken_from_the_signaled_address_only() {
+fn without_ice_a_peer_behind_nat_is_found_by_its_certificate() {
     let identity = Identity::generate().expect("a certificate");
-    let (mut stand, mut alice) = (Stand::new(), Party::alice().muxed());
-    alice.remote.security = dtls(&identity, DtlsRole::Server);
-    stand.admit(&alice);
-    assert!(stand.shake_hands(Some(alice.request.rtp), addr(THIRD), &identity, Role::Client).is_none());
-    assert!(stand.dropped(DropReason::UnknownSource) > 0);
+    let (mut stand, mut alice, mut bob) = expecting(&identity, DtlsRole::Server);
+    alice.addr = addr(THIRD);
     stand.key(&mut alice, &identity, Role::Client);
+    speaks_both_ways(&mut stand, &mut alice, &mut bob);
+    let moved = |event: &Event| matches!(event, Event::LegConnected { remote_addr, .. } if *remote_addr == addr(THIRD));
+    assert!(stand.events.iter().any(moved), "{:?}", stand.events);
+    // From then on nobody else shakes hands.
+    let before = stand.dropped(DropReason::UnknownSource);
+    assert!(stand.shake_hands(Some(alice.request.rtp), addr("203.0.113.66:6"), &identity, Role::Client).is_none());
+    assert!(stand.dropped(DropReason::UnknownSource) > before);
+    speaks_both_ways(&mut stand, &mut alice, &mut bob);
+}
+
+#[test]
+fn strangers_with_other_certificates_move_nothing_and_keep_nobody_waiting() {
+    let (identity, other) = (Identity::generate().expect("one"), Identity::generate().expect("another"));
+    for peer_is_where_it_said in [true, false] {
+        let (mut stand, mut alice, mut bob) = expecting(&identity, DtlsRole::Server);
+        let local = Some(alice.request.rtp);
+        for port in 1..=9 {
+            stand.shake_hands(local, addr(&format!("203.0.113.66:{port}")), &other, Role::Client);
+        }
+        assert!(stand.events.iter().all(|event| !matches!(event, Event::LegConnected { .. })), "{:?}", stand.events);
+        stand.speak(&mut bob);
+        assert!(stand.sent.iter().all(|datagram| datagram.bytes[0] >> 6 != 2), "media goes to somebody without keys");
+        if !peer_is_where_it_said {
+            alice.addr = addr(THIRD);
+        }
+        stand.key(&mut alice, &identity, Role::Client);
+        speaks_both_ways(&mut stand, &mut alice, &mut bob);
+    }
+}
+
+#[test]
+fn strangers_begin_few_handshakes_and_none_where_the_source_is_strict_or_we_begin() {
+    let identity = Identity::generate().expect("a certificate");
+    let (mut stand, alice, _) = expecting(&identity, DtlsRole::Server);
+    let mut hello = [0; 2048];
+    let Output::Packet(len) = Handshake::new(&identity, Role::Client, std::time::Instant::now()).poll(&mut hello)
+    else {
+        panic!("a ClientHello")
+    };
+    for port in 1..=20 {
+        stand.arrive(alice.request.rtp, addr(&format!("203.0.113.66:{port}")), &hello[..len]);
+        stand.lobby.turn();
+    }
+    assert_eq!(stand.lobby.half_open(), 4);
+    stand.done(Command::CloseLeg { leg: alice.leg });
+    stand.lobby.turn();
+    assert_eq!(stand.lobby.half_open(), 0);
+    for (role, strict_source) in [(DtlsRole::Client, false), (DtlsRole::Server, true)] {
+        let (mut stand, mut alice, _) = expecting(&identity, role);
+        alice.remote.learning.strict_source = strict_source;
+        stand.describe(&alice);
+        let local = Some(alice.request.rtp);
+        assert!(stand.shake_hands(local, addr(THIRD), &identity, Role::Client).is_none(), "{role:?} {strict_source}");
+    }
 }
 
 #[test]

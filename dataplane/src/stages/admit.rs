@@ -60,8 +60,9 @@ fn admit_one(
         return Ok(());
     }
     match (kind, protection) {
-        // Without ICE, DTLS is taken from the address in use only: a ClientHello proves nothing, and our answers go there.
         (DTLS, _) if source == leg.remote => Ok(()),
+        // A ClientHello proves nothing: until there are keys a stranger may try, and moves nothing before he has them.
+        (DTLS, _) if leg.keys.is_none() && !own.contain(source) && may_be_sought(ports, source) => Ok(()),
         (DTLS, _) => Err(DropReason::UnknownSource),
         (_, Protection::Srtp) => latch(ports, kind).may_try(source, &ports.learning),
         (_, Protection::Plain) => {
@@ -77,6 +78,13 @@ fn admit_one(
 fn is_validated(ice: Option<&mut Box<Ice>>, source: Remote, component: Component) -> Result<(), DropReason> {
     let validated = ice.is_some_and(|ice| ice.of(component).is_validated(source.into()));
     if validated { Ok(()) } else { Err(DropReason::UnknownSource) }
+}
+
+/// Whether the peer of a DTLS leg may be elsewhere than signaled.
+fn may_be_sought(ports: &Ports, source: Remote) -> bool {
+    let learning = &ports.learning;
+    let may_move = learning.from != crosspoint_contract::LearnFrom::Nothing && !learning.strict_source;
+    may_move && ports.latch.may_be_learnt(source)
 }
 
 /// The latch that a packet is judged by: RTCP has one where it has an address of its own.

@@ -205,7 +205,7 @@ impl Stand {
             receiver: SrtpReceiver::new(&from_peer),
             sender: SrtpSender::new(&to_peer),
         });
-        Admission::Keys { leg: peer.leg, keys }
+        Admission::Keys { leg: peer.leg, moved: None, keys }
     }
 
     /// Opens a leg whose peer takes Opus and digits, and connects it.
