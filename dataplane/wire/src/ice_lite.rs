@@ -1,9 +1,10 @@
-//! The lite side of ICE for one leg: answers the peer's checks and remembers from where they came.
+//! The answering side of ICE for one leg: answers the peer's checks and remembers from where they came. That is all that a
+//! lite agent does; a full one has [`crate::ice_checks`] beside it, which then decides where packets go.
 //!
 //! Input: parsed STUN messages with their source, and the time. Output: a reply to send, and where packets go. Owns our
 //! credentials, the validated addresses and the consent. The peer's credentials are not needed: checks prove that it
-//! knows *ours*. Sends no checks of its
-//! own and gathers nothing: a lite agent is always controlled, and its peer a full agent. RFC 8445 §2.5, §7.3; RFC 7675.
+//! knows *ours*. Sends no checks and gathers nothing: a lite agent is always controlled, and its peer a full agent.
+//! RFC 8445 §2.5, §7.3; RFC 7675.
 //!
 //! ```text
 //!  check with our ufrag and pwd           -> the source is validated: its DTLS and SRTP are listened to
@@ -13,11 +14,15 @@
 //!  nomination with the new credentials    -> old credentials and old addresses are forgotten
 //! ```
 //!
+//! Of a full agent, checks only validate: in use is what [`IceLite::confirm`] says, and answers to our own checks are
+//! what consent lives on.
+//!
 //! A message is judged by [`IceLite::handle`] and takes effect by [`IceLite::note`], so that the caller may refuse an
 //! address in between.
 //!
 //! Whatever proves no knowledge of the password gets no answer.
 
+use crate::ice_checks::{Proof, Role};
 use crate::stun::{self, Class, Message};
 use crate::time::Nanos;
 use std::net::SocketAddr;
@@ -81,9 +86,20 @@ pub struct Check {
     /// Which credentials it used.
     restart: u32,
     nominated: bool,
+    priority: Option<u32>,
 }
 
 impl Check {
+    /// PRIORITY, as the peer says it.
+    pub fn priority(&self) -> Option<u32> {
+        self.priority
+    }
+
+    /// USE-CANDIDATE, with the credentials in force.
+    pub fn nominates(&self, ice: &IceLite) -> bool {
+        self.nominated && self.restart == ice.restart
+    }
+
     /// Where it came from.
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -108,6 +124,8 @@ struct InUse {
     nominated: bool,
     /// The credentials it was taken into use with, and is kept alive with.
     restart: u32,
+    /// When the peer last agreed to receive there (RFC 7675).
+    agreed: Nanos,
 }
 
 /// Credentials from before a restart.
@@ -129,11 +147,42 @@ pub struct IceLite {
     restart: u32,
     validated: [Option<Validated>; VALIDATED_MAX],
     in_use: Option<InUse>,
+    /// We send checks too, and follow their answers only.
+    checks: bool,
 }
 
 impl IceLite {
     pub fn new(local: Credentials) -> Self {
-        IceLite { local, retired: None, restart: 0, validated: [None; VALIDATED_MAX], in_use: None }
+        IceLite { local, retired: None, restart: 0, validated: [None; VALIDATED_MAX], in_use: None, checks: false }
+    }
+
+    /// Ours in force.
+    pub fn ufrag(&self) -> &str {
+        &self.local.ufrag
+    }
+
+    /// From now on our own checks decide, or the peer's again. What the peer had us use by its checks, and whether it
+    /// nominated that: to be checked.
+    pub fn set_checks(&mut self, checks: bool) -> Option<(SocketAddr, bool)> {
+        let before = std::mem::replace(&mut self.checks, checks);
+        let begins = checks && !before;
+        self.in_use.take_if(|_| begins).map(|pair| (pair.addr, pair.nominated))
+    }
+
+    /// An answer to a check of ours has proved the address.
+    pub fn confirm(&mut self, proof: Proof) {
+        self.validate(Validated { addr: proof.addr, checked_at: proof.answered, restart: self.restart });
+        if !proof.in_use {
+            return;
+        }
+        // The pair from before a restart goes on until another is chosen.
+        if proof.chosen || self.in_use.is_none_or(|pair| pair.addr == proof.addr || !pair.nominated) {
+            let nominated = proof.chosen || self.in_use.is_some_and(|pair| pair.nominated);
+            self.in_use = Some(InUse { addr: proof.addr, nominated, restart: self.restart, agreed: proof.answered });
+        }
+        if proof.chosen {
+            self.forget_before_restart();
+        }
     }
 
     /// Whether a check whose USERNAME begins with `ufrag` is for this leg.
@@ -173,9 +222,7 @@ impl IceLite {
 
     /// Whether the peer agreed within the last 30 s to receive at the address in use.
     pub fn has_consent(&self, now: Nanos) -> bool {
-        let in_use = self.in_use();
-        let fresh = |pair: &Validated| Some(pair.addr) == in_use && now - pair.checked_at <= CONSENT_LIFETIME;
-        self.validated.iter().flatten().any(fresh)
+        self.in_use.is_some_and(|pair| now.since(pair.agreed) <= CONSENT_LIFETIME)
     }
 
     /// Whether sending to the address in use must stop. False while there is none.
@@ -184,16 +231,29 @@ impl IceLite {
     }
 
     /// Judges one message that came from `source`; `reply` has [`stun::MESSAGE_BYTES_MAX`] bytes.
-    pub fn handle(&self, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
+    /// `role` is that of a full agent, and may change.
+    pub fn handle(
+        &self,
+        source: SocketAddr,
+        message: &Message<'_>,
+        role: Option<&mut Role>,
+        reply: &mut [u8],
+    ) -> Outcome {
         match (message.class(), message.method()) {
-            (Class::Request, stun::BINDING) => self.handle_request(source, message, reply),
+            (Class::Request, stun::BINDING) => self.handle_request(source, message, role, reply),
             // RFC 8445 §11: a keepalive, to which nobody answers.
             (Class::Indication, stun::BINDING) => Outcome::default(),
             _ => refuse(StunRefusal::Unexpected),
         }
     }
 
-    fn handle_request(&self, source: SocketAddr, message: &Message<'_>, reply: &mut [u8]) -> Outcome {
+    fn handle_request(
+        &self,
+        source: SocketAddr,
+        message: &Message<'_>,
+        role: Option<&mut Role>,
+        reply: &mut [u8],
+    ) -> Outcome {
         let Some((ufrag, _)) = message.username() else { return refuse(StunRefusal::Malformed) };
         let Some((pwd, restart)) = self.credentials(ufrag) else { return refuse(StunRefusal::UnknownUser) };
         // RFC 8445 §7.1: checks carry FINGERPRINT and the short-term credential.
@@ -206,12 +266,13 @@ impl IceLite {
             return Outcome { reply_len: len.unwrap_or(0), ..refuse(StunRefusal::Unexpected) };
         }
         // RFC 8445 §7.3.1.1: a lite agent never takes the controlling role, so it is the peer that must switch.
-        if message.ice_controlled().is_some() {
+        if role.map_or_else(|| message.ice_controlled().is_some(), |role| role.conflicts(message)) {
             let len = stun::write_binding_error(reply, &id, ROLE_CONFLICT, None, Some(pwd));
             return Outcome { reply_len: len.unwrap_or(0), ..refuse(StunRefusal::RoleConflict) };
         }
         let reply_len = stun::write_binding_success(reply, &id, source, pwd).unwrap_or(0);
-        let check = Check { addr: source, restart, nominated: message.use_candidate() };
+        let nominated = message.use_candidate();
+        let check = Check { addr: source, restart, nominated, priority: message.priority() };
         Outcome { reply_len, check: Some(check), refused: None }
     }
 
@@ -227,8 +288,14 @@ impl IceLite {
 
     /// Remembers that a check succeeded: its address is validated, and in use when it is nominated or the first.
     pub fn note(&mut self, now: Nanos, check: Check) {
-        let Check { addr, restart, nominated } = check;
+        let Check { addr, restart, nominated, .. } = check;
         self.validate(Validated { addr, checked_at: now, restart });
+        if self.checks {
+            return;
+        }
+        if let Some(pair) = self.in_use.as_mut().filter(|pair| pair.addr == addr) {
+            pair.agreed = now;
+        }
         // A nomination with the credentials from before a restart is history. Among others, the last one counts:
         // browsers nominate again, without a restart, when they change networks.
         let counts = nominated && restart == self.restart;
@@ -238,7 +305,7 @@ impl IceLite {
         // The first nomination of a leg may have been made while we drew new credentials.
         let is_first = self.in_use.is_none_or(|pair| nominated && !pair.nominated);
         if counts || is_first {
-            self.in_use = Some(InUse { addr, nominated, restart });
+            self.in_use = Some(InUse { addr, nominated, restart, agreed: now });
         }
     }
 
@@ -297,6 +364,7 @@ mod tests {
             local_ufrag: "peer",
             priority: 1,
             tie_breaker: 7,
+            controlling: true,
             use_candidate: nominate,
         };
         let len = write_binding_request(&mut buffer, &[5; 12], &request, pwd.as_bytes()).unwrap();
@@ -305,7 +373,7 @@ mod tests {
 
     fn send(ice: &mut IceLite, at: Nanos, from: &str, request: &[u8]) -> (Outcome, Vec<u8>) {
         let mut reply = [0; MESSAGE_BYTES_MAX];
-        let outcome = ice.handle(addr(from), &Message::parse(request).unwrap(), &mut reply);
+        let outcome = ice.handle(addr(from), &Message::parse(request).unwrap(), None, &mut reply);
         if let Some(check) = outcome.check {
             ice.note(at, check);
         }
@@ -337,7 +405,7 @@ mod tests {
     fn a_check_that_is_not_noted_changes_nothing() {
         let ice = IceLite::new(credentials("us"));
         let mut reply = [0; MESSAGE_BYTES_MAX];
-        let outcome = ice.handle(addr(A), &Message::parse(&good("us", true)).unwrap(), &mut reply);
+        let outcome = ice.handle(addr(A), &Message::parse(&good("us", true)).unwrap(), None, &mut reply);
         assert_eq!(outcome.check.map(|check| check.addr()), Some(addr(A)));
         assert_eq!((ice.is_validated(addr(A)), ice.in_use()), (false, None));
     }

@@ -1,4 +1,4 @@
-//! Pure protocols of the media plane: RTP, RTCP, SRTP, STUN, ICE-lite, DTLS and telephone events.
+//! Pure protocols of the media plane: RTP, RTCP, SRTP, STUN, ICE, DTLS and telephone events.
 //!
 //! Input: bytes of one datagram and the time. Output: values, or bytes written into a caller's buffer. Owns the
 //! state that the protocols define (rollover counters, replay windows, reception statistics, handshakes) and
@@ -6,7 +6,7 @@
 //! (`tests/no_allocation.rs`).
 //!
 //! ```text
-//!  datagram -> classify -+-> stun -> ice_lite            who may speak to this leg, and from where
+//!  datagram -> classify -+-> stun -> ice_lite, ice_checks  who may speak to this leg, and from where
 //!                        +-> dtls ------ keys ---.       which keys it uses
 //!                        +-> srtp::unprotect <---+-> rtp -> reception, telephone_event
 //!                        |                               continuity -> srtp::protect -> datagram
@@ -19,6 +19,7 @@
 pub mod classify;
 pub mod continuity;
 pub mod dtls;
+pub mod ice_checks;
 pub mod ice_lite;
 pub mod reception;
 pub mod rtcp;

@@ -246,7 +246,7 @@ pub fn write_binding_error(
     writer.finish(pwd)
 }
 
-/// What a Binding request of a controlling agent says (RFC 8445 §7.2.2).
+/// What a Binding request of ICE says (RFC 8445 §7.2.2).
 #[derive(Clone, Copy, Debug)]
 pub struct BindingRequest<'a> {
     /// The ufrag of the agent that receives the request, which stands first in USERNAME.
@@ -254,6 +254,7 @@ pub struct BindingRequest<'a> {
     pub local_ufrag: &'a str,
     pub priority: u32,
     pub tie_breaker: u64,
+    pub controlling: bool,
     pub use_candidate: bool,
 }
 
@@ -267,7 +268,8 @@ pub fn write_binding_request(
     let mut writer = Writer::new(buffer, Class::Request, transaction_id)?;
     writer.username(request.remote_ufrag, request.local_ufrag)?;
     writer.attribute(attribute::PRIORITY, &request.priority.to_be_bytes())?;
-    writer.attribute(attribute::ICE_CONTROLLING, &request.tie_breaker.to_be_bytes())?;
+    let role = if request.controlling { attribute::ICE_CONTROLLING } else { attribute::ICE_CONTROLLED };
+    writer.attribute(role, &request.tie_breaker.to_be_bytes())?;
     if request.use_candidate {
         writer.attribute(attribute::USE_CANDIDATE, &[])?;
     }
@@ -502,6 +504,7 @@ mod tests {
             local_ufrag: "ours",
             priority: 77,
             tie_breaker: 1 << 40,
+            controlling: true,
             use_candidate: true,
         };
         let len = write_binding_request(&mut buffer, &[3; 12], &request, b"pwd").unwrap();

@@ -35,7 +35,7 @@ fn stun_messages() {
         let ice = IceLite::new(Credentials { ufrag: "evtj".into(), pwd: "nobody chose this password".into() });
         let mut reply = [0; stun::MESSAGE_BYTES_MAX];
         let source = "192.0.2.1:5000".parse().unwrap();
-        let outcome = ice.handle(source, &message, &mut reply);
+        let outcome = ice.handle(source, &message, None, &mut reply);
         assert_eq!((outcome.reply_len, outcome.check), (0, None));
     });
 }
