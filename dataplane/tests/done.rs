@@ -81,7 +81,15 @@ fn first_packets_arrive(backend: BackendChoice, ports: PortsChoice) {
 fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
     let free = (FIRST_PORT..).find_map(|port| {
         let rtp = SocketAddr::from(([127, 0, 0, 1], port));
-        let request = RtpRequest { rtp, rtcp: None, ice: None, relaying: Relaying::Translator, silent_ms: 0, tos: 0 };
+        let request = RtpRequest {
+            rtp,
+            rtcp: None,
+            other_family: None,
+            ice: None,
+            relaying: Relaying::Translator,
+            silent_ms: 0,
+            tos: 0,
+        };
         let transport = TransportRequest::Rtp(request);
         control.ask(Command::OpenLeg { leg: LegId(leg), call: CallKey(leg / 2), transport }).ok().map(|_| rtp)
     });
@@ -92,6 +100,7 @@ fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
         security: Security::Plain,
         ice: None,
         our_ice: None,
+        checks: None,
         learning: Learning {
             from: LearnFrom::FirstPacket,
             window_ms: 3000,

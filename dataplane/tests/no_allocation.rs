@@ -177,8 +177,15 @@ fn sdes_key(seed: u8) -> SdesKey {
 
 /// Opens a translating leg for the peer at `socket` and describes it; gives the port.
 fn open_rtp(control: &mut Control, leg: u64, socket: &UdpSocket, security: Security) -> SocketAddr {
-    let request =
-        |rtp| RtpRequest { rtp, rtcp: None, ice: None, relaying: Relaying::Translator, silent_ms: 1000, tos: 0 };
+    let request = |rtp| RtpRequest {
+        rtp,
+        rtcp: None,
+        other_family: None,
+        ice: None,
+        relaying: Relaying::Translator,
+        silent_ms: 1000,
+        tos: 0,
+    };
     // The first that nobody has, of a range for this test alone.
     let opened = (42_000..42_100).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).find(|&rtp| {
         let transport = TransportRequest::Rtp(request(rtp));
@@ -198,6 +205,7 @@ fn rtp_remote(socket: &UdpSocket, security: Security) -> RtpRemote {
         security,
         ice: None,
         our_ice: None,
+        checks: None,
         learning: Learning {
             from: LearnFrom::FirstPacket,
             window_ms: 3000,

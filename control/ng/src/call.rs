@@ -236,6 +236,7 @@ impl Call {
         let request = RtpRequest {
             rtp: local.rtp_address(),
             rtcp: local.rtcp_address(),
+            other_family: None,
             ice: local.ice.clone(),
             relaying: Relaying::Translator,
             silent_ms: kit.settings.timeout_s.saturating_mul(1000),

@@ -34,6 +34,7 @@ pub fn of(media: &Media, is_one_way: bool, tos: u8, settings: &Settings) -> Opti
         // RFC 8445 §6.1.1: of two lite agents nobody checks; packets go to the default candidates.
         ice: media.ice.as_ref().and(heard.ice.clone()).filter(|_| !heard.ice_lite),
         our_ice: media.ice.clone(),
+        checks: None,
         learning: learning(media),
         unheard_packets_max: if is_one_way { 0 } else { UNHEARD_PACKETS_MAX },
         formats: formats(&heard.codecs),

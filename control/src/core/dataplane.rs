@@ -128,6 +128,8 @@ impl Core {
                 }
             }
             Event::LegFailed { leg, why } => self.leg_failed(turn, leg, why),
+            // Said of RTP legs, of which this core has none.
+            Event::LegUnreachable { .. } => {}
             Event::WorkerLost { worker, legs } => {
                 turn.note(Level::Warn, "worker_lost", &[("worker", &worker), ("legs", &legs.len())]);
                 for leg in legs {

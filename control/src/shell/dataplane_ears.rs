@@ -86,6 +86,7 @@ fn leg_of(event: &Event) -> Option<LegId> {
         | Event::LegSilent { leg, .. }
         | Event::LegHeard { leg }
         | Event::LegReported { leg, .. }
+        | Event::LegUnreachable { leg, .. }
         | Event::LegFailed { leg, .. } => Some(*leg),
         Event::WorkerLost { .. } | Event::Drained => None,
     }

@@ -51,6 +51,12 @@ pub enum Event {
         leg: LegId,
         why: LegFailure,
     },
+    /// Nothing is sent to the peer of an RTP leg any more, until a check succeeds: no pair of candidates works, or its
+    /// consent expired. Its call may be signaled anew.
+    LegUnreachable {
+        leg: LegId,
+        why: LegFailure,
+    },
     /// A worker ended; these legs ended with it.
     WorkerLost {
         worker: WorkerId,
@@ -64,6 +70,9 @@ pub enum Event {
 pub enum LegFailure {
     #[error("the peer did not complete ICE and DTLS in time")]
     ConnectTimeout,
+    /// RFC 8445 §6.1.2.6.
+    #[error("no pair of ICE candidates works: the peer answers at none of its addresses")]
+    NoCandidatePair,
     #[error("the DTLS handshake failed")]
     HandshakeFailed,
     #[error("the peer's certificate is not the one its description names")]

@@ -40,8 +40,8 @@ pub use leg::{
     RtpLegSnapshot, Snapshot, SrtpSuite, TransportRequest, WorkerHello,
 };
 pub use rtp::{
-    CertificateDigest, FlowFilter, HashFunction, LearnFrom, Learning, PortsHello, Quality, Relaying, RtpRemote,
-    RtpRequest, SdesKey, Security, Spread, StreamReport,
+    CertificateDigest, FlowFilter, HashFunction, IceCandidate, IceChecks, LearnFrom, Learning, LocalPorts, PortsHello,
+    Quality, Relaying, RtpRemote, RtpRequest, SdesKey, Security, Spread, StreamReport,
 };
 
 /// Version of everything in this crate. Peers of different versions refuse each other in `Hello`.

@@ -47,6 +47,9 @@ pub const STREAMS_PER_LEG_MAX: usize = 8;
 /// Payload types a leg may name: RFC 3551 leaves 7 bits, offers in use have fewer than 32.
 pub const FORMATS_PER_LEG_MAX: usize = 32;
 
+/// Candidates of the peer that a description of a leg may name: those of two components on eight addresses.
+pub const CANDIDATES_PER_LEG_MAX: usize = 32;
+
 /// Legs that one leg's packets go to: the other party, and subscribers (recorders, listeners) beside it.
 pub const SINKS_PER_LEG_MAX: usize = 32;
 

@@ -26,13 +26,24 @@ pub struct RtpRequest {
     pub rtp: SocketAddr,
     /// The same for RTCP, unless it shares the port of RTP (RFC 5761).
     pub rtcp: Option<SocketAddr>,
-    /// Ours; with them the leg answers checks as the lite side (RFC 8445 §2.5). Without them STUN is dropped.
+    /// The same in the other address family: an ICE peer may choose either. Without ICE nothing is sent or heard there.
+    pub other_family: Option<LocalPorts>,
+    /// Ours; with them the leg answers checks, as the lite side (RFC 8445 §2.5) unless its peer's description says
+    /// otherwise ([`RtpRemote::checks`]). Without them STUN is dropped.
     pub ice: Option<IceCredentials>,
     pub relaying: Relaying,
     /// [`crate::Event::LegSilent`] is said when nothing authentic was heard for this long. 0: never.
     pub silent_ms: u32,
     /// What goes into the IP header (RFC 2474) until a description says otherwise; 0 to 255.
     pub tos: u8,
+}
+
+/// One address of ours, with a port for each component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalPorts {
+    pub rtp: SocketAddr,
+    /// Unless it shares the port of RTP.
+    pub rtcp: Option<SocketAddr>,
 }
 
 /// What happens to the identity of a stream on its way through.
@@ -63,6 +74,8 @@ pub struct RtpRemote {
     pub ice: Option<IceCredentials>,
     /// Ours from now on, when they are others than before (ICE restart) or the leg was opened without.
     pub our_ice: Option<IceCredentials>,
+    /// With both credentials: we are a full agent and send checks. Nothing: we are lite and wait for them.
+    pub checks: Option<IceChecks>,
     pub learning: Learning,
     /// An address that was named and has not spoken gets so many packets and no more: whoever signals could name anybody's.
     /// Media, RTCP from the same host, a check and a handshake are speech, as far as they are listened to. 0: no limit.
@@ -74,6 +87,24 @@ pub struct RtpRemote {
     pub direction: Direction,
     /// What goes into the IP header from now on (RFC 2474); 0 to 255.
     pub tos: u8,
+}
+
+/// What a full agent starts from (RFC 8445). A repetition with equal credentials goes on, with the candidates that are new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceChecks {
+    /// Our role, at first: a conflict may change it (RFC 8445 §7.3.1.1).
+    pub controlling: bool,
+    /// The peer's. Control vouches for them: checks go there whoever has the address.
+    pub candidates: Vec<IceCandidate>,
+}
+
+/// `a=candidate` with a numeric address and UDP (RFC 8839 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceCandidate {
+    /// 1: RTP, 2: RTCP.
+    pub component: u8,
+    pub addr: SocketAddr,
+    pub priority: u32,
 }
 
 /// How packets of a leg are protected.

@@ -57,6 +57,7 @@ impl Registry {
             | Event::LegSilent { leg, .. }
             | Event::LegHeard { leg }
             | Event::LegReported { leg, .. }
+            | Event::LegUnreachable { leg, .. }
             | Event::LegFailed { leg, .. } => leg,
             Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => return,
         };

@@ -90,7 +90,7 @@ impl LegRecord {
             Event::LegHeard { .. } => self.silent = false,
             Event::LegReported { report, .. } => self.report = report.clone(),
             Event::LegFailed { why, .. } => (self.state, self.failure) = (LegState::Failed, Some(*why)),
-            Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => {}
+            Event::LegUnreachable { .. } | Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => {}
         }
     }
 

@@ -232,6 +232,7 @@ fn request(rtp: SocketAddr) -> RtpRequest {
     RtpRequest {
         rtp,
         rtcp: Some(SocketAddr::new(rtp.ip(), rtp.port() + 1)),
+        other_family: None,
         ice: None,
         relaying: Relaying::Translator,
         silent_ms: 0,
@@ -248,6 +249,7 @@ fn remote(rtp: SocketAddr) -> RtpRemote {
         security: Security::Plain,
         ice: None,
         our_ice: None,
+        checks: None,
         learning: learning(LearnFrom::FirstPacket),
         unheard_packets_max: 0,
         formats: vec![PCMU, DIGITS],

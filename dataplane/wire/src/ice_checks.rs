@@ -329,7 +329,8 @@ impl Checks {
         });
         let due = all.filter(|(.., pair)| pair.due <= now);
         // RFC 8445 §6.1.4.2: triggered checks first, then by priority.
-        due.max_by_key(|(.., pair)| (pair.triggered, pair.nominated, pair.priority)).map(|(component, at, _)| (component, at))
+        due.max_by_key(|(.., pair)| (pair.triggered, pair.nominated, pair.priority))
+            .map(|(component, at, _)| (component, at))
     }
 
     /// Sixteen bytes that cannot be guessed by whoever has seen those before.
@@ -386,7 +387,9 @@ impl Checklist {
         let pairs = || self.pairs.iter().flatten().filter(|pair| pair.state != State::Failed);
         let best = pairs().map(|pair| pair.priority).max();
         let valid = pairs().filter(|pair| pair.state == State::Valid).max_by_key(|pair| pair.priority);
-        let Some(valid) = valid.filter(|pair| Some(pair.priority) == best || now >= since + NOMINATE_AFTER) else { return };
+        let Some(valid) = valid.filter(|pair| Some(pair.priority) == best || now >= since + NOMINATE_AFTER) else {
+            return;
+        };
         let addr = valid.addr;
         if let Some(pair) = self.find(addr) {
             (pair.nominated, pair.transaction, pair.due) = (true, None, now);

@@ -147,7 +147,7 @@ impl NgCore {
                     local.connected_to = Some(remote_addr);
                 }
             }
-            Event::LegFailed { leg, why } => {
+            Event::LegFailed { leg, why } | Event::LegUnreachable { leg, why } => {
                 let id = call_of(leg).and_then(|key| self.calls.get(&key)).map(|call| call.id.clone());
                 if let Some(id) = id {
                     turn.note(Level::Warn, "leg_failed", Some(&id), why.to_string());

@@ -54,7 +54,8 @@ impl Agent {
             return None;
         }
         let mut reply = [0; MESSAGE_BYTES_MAX];
-        let outcome = self.ice.handle(source, &message, self.checks.as_mut().map(|checks| &mut checks.role), &mut reply);
+        let outcome =
+            self.ice.handle(source, &message, self.checks.as_mut().map(|checks| &mut checks.role), &mut reply);
         if let Some(check) = outcome.check {
             self.ice.note(now, check);
             let nominates = check.nominates(&self.ice);
