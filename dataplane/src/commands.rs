@@ -7,6 +7,7 @@
 mod rtp;
 
 use crate::batch::PacketBatch;
+use crate::check_desk::CheckDesk;
 use crate::counters::Counters;
 use crate::digits::DigitDesk;
 use crate::io::Io;
@@ -26,6 +27,7 @@ pub struct Desk<'turn> {
     pub batch: &'turn mut PacketBatch,
     pub legs: &'turn mut LegTable,
     pub digits: &'turn mut DigitDesk,
+    pub checks: &'turn mut CheckDesk,
     pub counters: &'turn Counters,
     pub local_addr: SocketAddr,
     pub now: Nanos,
@@ -186,6 +188,7 @@ impl Desk<'_> {
         self.part(handle);
         self.digits.forget(handle.slot);
         let Some(mut leg) = self.legs.remove(handle) else { return reported(Ok(LegReport::default()), Spent::Nothing) };
+        self.checks.forget(&leg);
         let goodbye = self.batch.len();
         rtcp::say_bye(self.batch, &mut leg, self.counters);
         // What says goodbye leaves before its port closes, and before the batch's packets are looked at.

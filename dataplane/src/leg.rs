@@ -20,8 +20,8 @@ pub mod ports;
 pub mod relay;
 pub mod session;
 
-pub use change::{KeyChange, NewIce, RtpChange};
-pub use ports::{Component, Port, Ports};
+pub use change::{ChecksChange, KeyChange, NewIce, RtpChange};
+pub use ports::{Component, OtherFamily, Port, Ports};
 pub use relay::Relay;
 pub use session::{
     Description, DigitSending, IncomingStream, MidExtension, OutgoingStream, PayloadType, Session, SessionSeed,
@@ -35,6 +35,7 @@ use crosspoint_contract::{
     Direction, Directions, DropReason, LegFailure, LegId, LegReport, LegState, Medium, SrtpSuite,
 };
 use crosspoint_wire::Nanos;
+use crosspoint_wire::ice_checks::Checks;
 use crosspoint_wire::ice_lite::{Credentials, IceLite};
 use crosspoint_wire::srtp::{SrtpReceiver, SrtpSender};
 use std::net::SocketAddr;
@@ -165,6 +166,10 @@ pub struct Ice {
     pub rtp: IceLite,
     /// For a port of its own for RTCP.
     pub rtcp: Option<IceLite>,
+    /// Of a full agent, which checks its peer.
+    pub checks: Option<Box<Checks>>,
+    /// It is on the list of those that check right now.
+    pub is_checking: bool,
     /// What the table's address map holds for this leg; nothing for a leg with own ports.
     pub addresses: [Option<SocketAddr>; ADDRESSES_PER_LEG_MAX],
     /// What the table's username map holds for this leg: the fragment in force, and that of the pair in use.
@@ -178,6 +183,8 @@ impl Ice {
             ufrags: [UfragKey::new(&credentials.ufrag), None],
             rtp: IceLite::new(credentials),
             rtcp: None,
+            checks: None,
+            is_checking: false,
         })
     }
 
@@ -206,13 +213,21 @@ pub struct Told {
     pub state: LegState,
     pub remote: Remote,
     pub silent: bool,
+    /// Why the peer cannot be reached for now.
+    pub unreachable: Option<LegFailure>,
     /// The lobby: what it sends arrives.
     pub reachable: bool,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        Told { state: LegState::Opening, remote: Remote::UNSPECIFIED, silent: false, reachable: false }
+        Told {
+            state: LegState::Opening,
+            remote: Remote::UNSPECIFIED,
+            silent: false,
+            unreachable: None,
+            reachable: false,
+        }
     }
 }
 
@@ -328,7 +343,7 @@ impl Leg {
     /// Where RTP, DTLS and answers of the kind leave from and go to.
     #[inline]
     pub fn rtp_path(&self) -> (PortId, Remote) {
-        (self.ports.as_ref().map_or(PortId::SHARED, |ports| ports.rtp.port), self.remote)
+        (self.ports.as_ref().map_or(PortId::SHARED, |ports| ports.rtp_port(self.remote)), self.remote)
     }
 
     /// The same for RTCP; the address is [`Remote::UNSPECIFIED`] when there is none.
@@ -371,7 +386,7 @@ impl Leg {
             Part::End(session) => session.loss_and_jitter(),
             Part::Translator(relay) => relay.loss_and_jitter(),
         };
-        let local_addr = self.ports.as_ref().map_or(shared_addr, |ports| ports.rtp.local);
+        let local_addr = self.ports.as_ref().map_or(shared_addr, |ports| ports.local(self.remote));
         LegReport {
             packets_received: self.figures.packets_received,
             bytes_received: self.figures.payload_bytes_received,

@@ -15,6 +15,7 @@ mod affinity;
 pub mod batch;
 mod bell;
 pub mod buffers;
+pub mod check_desk;
 pub mod clock;
 pub mod commands;
 pub mod config;

@@ -5,6 +5,7 @@
 //! therefore kept to a quarter of a second. Digits, which are due every 20 ms, are not here.
 
 use crate::batch::PacketBatch;
+use crate::check_desk::CheckDesk;
 use crate::counters::Counters;
 use crate::leg::{FACTS_PER_VISIT_MAX, KNOCKS_PER_VISIT_MAX, Leg};
 use crate::legs::LegTable;
@@ -74,6 +75,7 @@ impl Timers {
         &mut self,
         batch: &mut PacketBatch,
         legs: &mut LegTable,
+        checks: &mut CheckDesk,
         outlets: &mut Outlets,
         now: Nanos,
         counters: &Counters,
@@ -86,6 +88,7 @@ impl Timers {
         for _ in 0..visits {
             self.hand = if self.hand + 1 < legs.len() { self.hand + 1 } else { 0 };
             let Some(leg) = legs.open_slot(self.hand).and_then(|slot| legs.get_mut(slot)) else { return };
+            checks.wake(leg, now);
             self.visit(batch, leg, outlets, now, counters);
         }
     }
@@ -107,10 +110,21 @@ impl Timers {
         if leg.failure.is_some_and(|_| leg.state == LegState::Failed) {
             return;
         }
+        if leg.ice.as_ref().and_then(|ice| ice.checks.as_ref()).is_some_and(|checks| checks.has_failed()) {
+            self.tell_unreachable(leg, LegFailure::NoCandidatePair, outlets, counters);
+        }
         match leg.state {
             LegState::Opening => self.visit_opening(leg, outlets, now),
             LegState::Connected => self.visit_connected(batch, leg, outlets, now, counters),
             LegState::Failed => {}
+        }
+    }
+
+    /// Said once, until a check succeeds.
+    fn tell_unreachable(&self, leg: &mut Leg, why: LegFailure, outlets: &mut Outlets, counters: &Counters) {
+        if leg.told.unreachable.is_none() {
+            leg.told.unreachable = Some(why);
+            outlets.fact(leg, Event::LegUnreachable { leg: leg.id, why }, counters);
         }
     }
 
@@ -136,7 +150,10 @@ impl Timers {
             match &leg.ports {
                 None => return fail(leg, LegFailure::ConsentExpired, outlets, now),
                 // Its call may be signaled anew, so the leg waits for another check.
-                Some(ports) if ports.uses_ice => leg.failure = Some(LegFailure::ConsentExpired),
+                Some(ports) if ports.uses_ice => {
+                    leg.failure = Some(LegFailure::ConsentExpired);
+                    self.tell_unreachable(leg, LegFailure::ConsentExpired, outlets, counters);
+                }
                 Some(_) => {}
             }
         }

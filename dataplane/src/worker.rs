@@ -19,6 +19,7 @@
 //! A turn is all there is: `worker_thread` repeats it, tests call it one by one over a simulated network.
 
 use crate::batch::{Nanos as IoNanos, PacketBatch};
+use crate::check_desk::CheckDesk;
 use crate::clock;
 use crate::commands::Desk;
 use crate::counters::Counters;
@@ -66,6 +67,7 @@ pub struct Worker<'ends> {
     batch: PacketBatch,
     legs: LegTable,
     digits: DigitDesk,
+    checks: CheckDesk,
     fan_out: FanOut,
     timers: Timers,
     outlets: Outlets<'ends>,
@@ -83,6 +85,7 @@ impl<'ends> Worker<'ends> {
             batch: parts.batch,
             legs: LegTable::new(parts.legs_max, parts.seed),
             digits: DigitDesk::new(parts.legs_max),
+            checks: CheckDesk::new(parts.legs_max),
             fan_out: FanOut::new(),
             timers: Timers::new(parts.timers, parts.seed),
             outlets: parts.outlets,
@@ -123,11 +126,11 @@ impl<'ends> Worker<'ends> {
         if self.batch.is_empty() {
             return;
         }
-        let Worker { batch, legs, fan_out, outlets, timers, .. } = self;
+        let Worker { batch, legs, checks, fan_out, outlets, timers, .. } = self;
         let counters = &*self.counters;
         counters.batches.add(1);
         classify(batch, legs, counters);
-        stun_door::answer_checks(batch, legs, outlets, counters);
+        stun_door::take_stun(batch, legs, checks, outlets, counters);
         lookup(batch, legs, counters);
         admit(batch, legs, outlets, counters);
         lobby_door::pass_dtls(batch, legs, outlets, counters);
@@ -175,6 +178,7 @@ impl<'ends> Worker<'ends> {
                 batch: &mut self.batch,
                 legs: &mut self.legs,
                 digits: &mut self.digits,
+                checks: &mut self.checks,
                 counters: &self.counters,
                 local_addr: self.timers.settings().local_addr,
                 now: self.now,
@@ -188,10 +192,11 @@ impl<'ends> Worker<'ends> {
 
     /// Packets of our own: handshake answers, reports, digits.
     fn make_packets(&mut self) {
-        let Worker { batch, legs, digits, timers, outlets, now, .. } = self;
+        let Worker { batch, legs, digits, checks, timers, outlets, now, .. } = self;
         let counters = &*self.counters;
         lobby_door::admit(batch, legs, outlets, *now, counters);
-        timers.turn(batch, legs, outlets, *now, counters);
+        timers.turn(batch, legs, checks, outlets, *now, counters);
+        checks.send_due(batch, legs, *now, counters);
         digits.send_due(batch, legs, *now, counters);
         protect(batch, legs, counters);
     }
@@ -218,7 +223,7 @@ impl<'ends> Worker<'ends> {
         }
         let timers = self.timers.next_turn(&self.legs, self.now);
         let digits = self.digits.next_deadline(&self.legs);
-        let next = [timers, digits].into_iter().flatten().min();
+        let next = [timers, digits, self.checks.next_deadline()].into_iter().flatten().min();
         Some(next.map_or(IoNanos::MAX, |next| IoNanos(next.0)))
     }
 

@@ -16,6 +16,8 @@ pub struct WorkerCounters {
     pub packets_dropped: Vec<u64>,
     /// STUN checks answered.
     pub stun_checks_answered: u64,
+    /// STUN checks of our own sent, where we are a full ICE agent.
+    pub stun_checks_sent: u64,
     pub batches: u64,
     /// Loops of the worker that asked the kernel for something.
     pub enters: u64,

@@ -40,6 +40,7 @@ impl Desk<'_> {
         };
         let before = leg.directions;
         change.apply(leg, now);
+        self.checks.wake(leg, now);
         if let Some(ports) = &mut leg.ports {
             for (_, port) in ports.each().filter(|(_, port)| port.spec.tos != change.tos) {
                 port.spec.tos = change.tos;

@@ -8,6 +8,7 @@ use super::{Description, Ice, Keys, Leg, Part, Protection};
 use crate::io::Remote;
 use crosspoint_contract::{Directions, Learning, LegFailure, LegState, Medium};
 use crosspoint_wire::Nanos;
+use crosspoint_wire::ice_checks::{Candidate, Checks, reflexive_priority};
 use crosspoint_wire::ice_lite::Credentials;
 
 pub struct RtpChange {
@@ -22,6 +23,7 @@ pub struct RtpChange {
     pub uses_ice: bool,
     /// Credentials of ours that are others than those before.
     pub ice: Option<NewIce>,
+    pub checks: ChecksChange,
     pub keys: KeyChange,
     pub directions: Directions,
     pub medium: Medium,
@@ -36,6 +38,16 @@ pub struct RtpChange {
 pub struct NewIce {
     pub agents: Option<Box<Ice>>,
     pub restart: [Option<Credentials>; 2],
+}
+
+/// Whether we check the peer, and where. What is replaced stays in its place.
+pub enum ChecksChange {
+    /// We are lite.
+    End(Option<Box<Checks>>),
+    /// The peer has new credentials, or we have.
+    Begin(Option<Box<Checks>>),
+    /// It has further addresses.
+    Add(Box<[Candidate]>),
 }
 
 /// RFC 4568 §6.1: equal keys go on with their rollover counters and replay windows, others begin anew.
@@ -101,6 +113,9 @@ impl RtpChange {
         if let Some(new) = &mut self.ice {
             new.take_effect(&mut leg.ice);
         }
+        if let Some(ice) = &mut leg.ice {
+            self.checks.take_effect(ice, now);
+        }
         let Some(ports) = &mut leg.ports else { return };
         ports.is_described = true;
         ports.learning = self.learning;
@@ -128,6 +143,36 @@ impl RtpChange {
         }
         leg.remote = ports.latch.in_use();
         leg.update_reach();
+    }
+}
+
+impl ChecksChange {
+    fn take_effect(&mut self, ice: &mut Ice, now: Nanos) {
+        match self {
+            ChecksChange::End(ended) => {
+                *ended = ice.checks.take();
+                for agent in [Some(&mut ice.rtp), ice.rtcp.as_mut()].into_iter().flatten() {
+                    agent.set_checks(false);
+                }
+            }
+            ChecksChange::Begin(begun) => {
+                let Some(new) = begun else { return };
+                for (component, agent) in [Some(&mut ice.rtp), ice.rtcp.as_mut()].into_iter().enumerate() {
+                    // What the peer had us use while we were lite is where we ask it first.
+                    let Some((addr, nominated)) = agent.and_then(|agent| agent.set_checks(true)) else { continue };
+                    new.hear_check(component, addr, reflexive_priority(component), nominated, now);
+                }
+                if let Some(before) = &ice.checks {
+                    // RFC 8445 §9: roles outlive a restart.
+                    new.role = before.role;
+                }
+                std::mem::swap(&mut ice.checks, begun);
+            }
+            ChecksChange::Add(candidates) => {
+                let Some(checks) = &mut ice.checks else { return };
+                candidates.iter().for_each(|candidate| checks.add(*candidate));
+            }
+        }
     }
 }
 

@@ -19,6 +19,13 @@ pub enum Component {
     Rtcp,
 }
 
+impl Component {
+    /// As `wire::ice_checks` numbers them.
+    pub fn numbered(number: usize) -> Component {
+        if number == 0 { Component::Rtp } else { Component::Rtcp }
+    }
+}
+
 /// One port of ours.
 pub struct Port {
     /// [`PortId::SHARED`] until the worker has opened it.
@@ -33,9 +40,16 @@ impl Port {
     }
 }
 
+/// The ports of the address family that is not the leg's first: only a pair that ICE has validated uses them.
+pub struct OtherFamily {
+    pub rtp: Port,
+    pub rtcp: Option<Port>,
+}
+
 pub struct Ports {
     pub rtp: Port,
     pub rtcp: Option<Port>,
+    pub other_family: Option<Box<OtherFamily>>,
     /// Of RTP; `Leg::remote` is its address in use.
     pub latch: Latch,
     /// Where RTCP goes, when it does not go where RTP goes.
@@ -53,10 +67,11 @@ pub struct Ports {
 }
 
 impl Ports {
-    pub fn new(rtp: Port, rtcp: Option<Port>, silence: Nanos) -> Box<Self> {
+    pub fn new(rtp: Port, rtcp: Option<Port>, other_family: Option<Box<OtherFamily>>, silence: Nanos) -> Box<Self> {
         Box::new(Ports {
             rtp,
             rtcp,
+            other_family,
             latch: Latch::default(),
             rtcp_latch: None,
             is_muxed: false,
@@ -72,13 +87,13 @@ impl Ports {
     /// pair it ran on, so without multiplexing our RTCP has none and stays here.
     #[inline]
     pub fn rtcp_path(&self, rtp: Remote) -> (PortId, Remote) {
-        let own = self.rtcp.as_ref().filter(|_| !self.is_muxed);
-        let port = own.map_or(self.rtp.port, |rtcp| rtcp.port);
-        match &self.rtcp_latch {
-            Some(_) if self.uses_dtls => (port, Remote::UNSPECIFIED),
-            Some(latch) => (port, latch.in_use()),
-            None => (port, rtp),
-        }
+        let remote = match &self.rtcp_latch {
+            Some(_) if self.uses_dtls => Remote::UNSPECIFIED,
+            Some(latch) => latch.in_use(),
+            None => rtp,
+        };
+        let own = self.port(Component::Rtcp, remote).filter(|_| !self.is_muxed);
+        (own.unwrap_or_else(|| self.rtp_port(remote)), remote)
     }
 
     /// Whether RTCP may go there. What it is sent to beside media that is heard is no stranger's host.
@@ -110,9 +125,46 @@ impl Ports {
         self.rtcp_latch.as_mut().unwrap_or(&mut self.latch).count_sent();
     }
 
-    /// Both ports, as far as there are two.
+    /// The port that RTP to an address leaves from.
+    #[inline]
+    pub fn rtp_port(&self, remote: Remote) -> PortId {
+        self.other(remote).map_or(self.rtp.port, |other| other.rtp.port)
+    }
+
+    /// The port of a component towards an address, if it has one of its own.
+    pub fn port(&self, component: Component, remote: Remote) -> Option<PortId> {
+        let rtcp = match (component, self.other(remote)) {
+            (Component::Rtp, _) => return Some(self.rtp_port(remote)),
+            (Component::Rtcp, Some(other)) => &other.rtcp,
+            (Component::Rtcp, None) => &self.rtcp,
+        };
+        rtcp.as_ref().map(|port| port.port)
+    }
+
+    /// Our address towards another one.
+    pub fn local(&self, remote: Remote) -> SocketAddr {
+        self.other(remote).map_or(self.rtp.local, |other| other.rtp.local)
+    }
+
+    /// Whether an address is not of the other family.
+    #[inline]
+    pub fn is_first_family(&self, remote: Remote) -> bool {
+        self.other(remote).is_none()
+    }
+
+    #[inline]
+    fn other(&self, remote: Remote) -> Option<&OtherFamily> {
+        self.other_family.as_deref().filter(|other| other.rtp.local.is_ipv4() == remote.is_ipv4())
+    }
+
+    /// All ports that there are.
     pub fn each(&mut self) -> impl Iterator<Item = (Component, &mut Port)> {
-        let rtcp = self.rtcp.as_mut().map(|port| (Component::Rtcp, port));
-        std::iter::once((Component::Rtp, &mut self.rtp)).chain(rtcp)
+        let (mut others, mut others_rtcp) = (None, None);
+        if let Some(other) = self.other_family.as_deref_mut() {
+            (others, others_rtcp) = (Some(&mut other.rtp), other.rtcp.as_mut());
+        }
+        let rtp = std::iter::once(&mut self.rtp).chain(others).map(|port| (Component::Rtp, port));
+        let rtcp = self.rtcp.iter_mut().chain(others_rtcp).map(|port| (Component::Rtcp, port));
+        rtp.chain(rtcp)
     }
 }

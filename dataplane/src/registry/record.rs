@@ -41,11 +41,11 @@ pub struct LegRecord {
 /// What an RTP leg was told. Dropped with the record, once the worker has closed the ports or is lost.
 pub struct RtpRecord {
     pub told: RtpLegSnapshot,
-    ports: [Option<ClaimedPort>; 2],
+    ports: [Option<ClaimedPort>; 4],
 }
 
 impl RtpRecord {
-    pub fn new(request: RtpRequest, ports: [Option<ClaimedPort>; 2]) -> Box<Self> {
+    pub fn new(request: RtpRequest, ports: [Option<ClaimedPort>; 4]) -> Box<Self> {
         let told = RtpLegSnapshot { request, remote: None, sinks: Vec::new(), filter: FlowFilter::default() };
         Box::new(RtpRecord { told, ports })
     }

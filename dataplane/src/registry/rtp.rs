@@ -9,16 +9,19 @@ use super::{Asked, Outcome, Registry, Result};
 use crate::io::{ClaimedPort, PortRefused};
 use crate::leg::relay::RelayFormat;
 use crate::leg::{
-    Ice, KeyChange, Keys, Leg, LegHandle, NewIce, Part, Port, Ports, Protection, Relay, RtpChange, Session,
+    ChecksChange, Ice, KeyChange, Keys, Leg, LegHandle, NewIce, OtherFamily, Part, Port, Ports, Protection, Relay,
+    RtpChange, Session,
 };
 use crate::queues::{LobbyOrder, WorkerOrder};
+use crate::random;
 use crate::suites::{wire_hash, wire_suite};
-use crosspoint_contract::limits::{FORMATS_PER_LEG_MAX, SINKS_PER_LEG_MAX};
+use crosspoint_contract::limits::{CANDIDATES_PER_LEG_MAX, FORMATS_PER_LEG_MAX, SINKS_PER_LEG_MAX};
 use crosspoint_contract::{
     CallKey, FlowFilter, IceCredentials, LegId, LegState, LocalDescription, PerMedium, Refused, Relaying, RtpRemote,
     RtpRequest, SdesKey, Security, WorkerId,
 };
 use crosspoint_wire::Nanos;
+use crosspoint_wire::ice_checks::{Candidate, Checks, Role};
 use crosspoint_wire::ice_lite::IceLite;
 use crosspoint_wire::srtp::{MasterKey, Mki, SrtpReceiver, SrtpSender};
 use std::net::SocketAddr;
@@ -36,10 +39,20 @@ impl Registry {
         let handle = self.next_handle(worker, leg)?;
         let rtp = self.claim(worker, request.rtp, request.tos)?;
         let rtcp = request.rtcp.map(|rtcp| self.claim(worker, rtcp, request.tos)).transpose()?;
+        let claimed_others = match &request.other_family {
+            Some(other) => {
+                let rtp = self.claim(worker, other.rtp, request.tos)?;
+                Some((rtp, other.rtcp.map(|rtcp| self.claim(worker, rtcp, request.tos)).transpose()?))
+            }
+            None => None,
+        };
         let local = self.local_of(worker, &request);
         let silence = Nanos::from_millis(request.silent_ms.into());
         let port = |claimed: &ClaimedPort| Port::new(claimed.addr(), claimed.spec());
-        let ports = Ports::new(port(&rtp), rtcp.as_ref().map(port), silence);
+        let other_family = claimed_others
+            .as_ref()
+            .map(|(rtp, rtcp)| Box::new(OtherFamily { rtp: port(rtp), rtcp: rtcp.as_ref().map(port) }));
+        let ports = Ports::new(port(&rtp), rtcp.as_ref().map(port), other_family, silence);
         let part = match request.relaying {
             Relaying::Translator => Part::Translator(Relay::new()),
             Relaying::Endpoint => Part::End(Session::new(session_seed(&local))),
@@ -47,7 +60,8 @@ impl Registry {
         let ice = request.ice.as_ref().map(|ice| agents(ice, request.rtcp.is_some()));
         let opened = Leg::with_ports(handle, part, ports, ice);
         let mut record = LegRecord::new(handle, worker, call, local);
-        record.rtp = Some(RtpRecord::new(request, [Some(rtp), rtcp]));
+        let (other_rtp, other_rtcp) = claimed_others.map_or((None, None), |(rtp, rtcp)| (Some(rtp), rtcp));
+        record.rtp = Some(RtpRecord::new(request, [Some(rtp), rtcp, other_rtp, other_rtcp]));
         self.admit(asked, worker, opened, record)
     }
 
@@ -184,6 +198,7 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
     }
     let is_plain = remote.security == Security::Plain || is_opaque;
     let ours_before = before.and_then(|before| before.our_ice.as_ref()).or(request.ice.as_ref());
+    let uses_ice = remote.ice.is_some() && (remote.our_ice.is_some() || ours_before.is_some());
     let new_ice = remote.our_ice.as_ref().filter(|ours| Some(*ours) != ours_before);
     Ok(RtpChange {
         rtp: remote.rtp.map_or(crate::io::Remote::UNSPECIFIED, Into::into),
@@ -193,7 +208,8 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
         protection: if is_plain { Protection::Plain } else { Protection::Srtp },
         is_opaque,
         uses_dtls: matches!(remote.security, Security::Dtls { .. }),
-        uses_ice: remote.ice.is_some() && (remote.our_ice.is_some() || ours_before.is_some()),
+        uses_ice,
+        checks: checks(before, remote, uses_ice, new_ice.is_some()),
         ice: new_ice.map(|ours| NewIce {
             agents: Some(agents(ours, request.rtcp.is_some())),
             restart: [Some(credentials(ours)), Some(credentials(ours))],
@@ -209,6 +225,26 @@ fn change(leg: LegId, request: &RtpRequest, before: Option<&RtpRemote>, remote: 
             None
         },
     })
+}
+
+/// Equal credentials on both sides: the checks go on, with the candidates that are new.
+fn checks(before: Option<&RtpRemote>, remote: &RtpRemote, uses_ice: bool, ours_are_new: bool) -> ChecksChange {
+    let (Some(told), Some(peer), true) = (&remote.checks, &remote.ice, uses_ice) else {
+        return ChecksChange::End(None);
+    };
+    let candidates = told.candidates.iter().take(CANDIDATES_PER_LEG_MAX).map(|candidate| Candidate {
+        component: usize::from(candidate.component.saturating_sub(1)),
+        addr: candidate.addr,
+        priority: candidate.priority,
+    });
+    let goes_on = before.is_some_and(|before| before.checks.is_some() && before.ice.as_ref() == Some(peer));
+    if goes_on && !ours_are_new {
+        return ChecksChange::Add(candidates.collect());
+    }
+    let role = Role { controlling: told.controlling, tie_breaker: random::u64() };
+    let mut begun = Box::new(Checks::new(role, credentials(peer), &random::bytes()));
+    candidates.for_each(|candidate| begun.add(candidate));
+    ChecksChange::Begin(Some(begun))
 }
 
 fn key_change(leg: LegId, relaying: Relaying, before: Option<&Security>, now: &Security) -> Result<KeyChange> {

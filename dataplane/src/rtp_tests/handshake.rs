@@ -84,6 +84,7 @@ impl Stand {
             local_ufrag: "peer",
             priority: 1,
             tie_breaker: 7,
+            controlling: true,
             use_candidate: true,
         };
         let len = write_binding_request(&mut message, &[5; 12], &request, ours.pwd.as_bytes()).expect("room");

@@ -9,6 +9,7 @@
 mod bridging;
 mod done;
 mod handshake;
+mod ice;
 mod learning;
 mod opaque;
 mod party;

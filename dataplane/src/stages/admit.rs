@@ -59,6 +59,10 @@ fn admit_one(
         }
         return Ok(());
     }
+    // Only ICE says that the peer is of the other family.
+    if !ports.is_first_family(source) {
+        return Err(DropReason::SourceNotLearned);
+    }
     match (kind, protection) {
         (DTLS, _) if source == leg.remote => Ok(()),
         // A ClientHello proves nothing: until there are keys a stranger may try, and moves nothing before he has them.

@@ -137,6 +137,7 @@ pub fn check_with(local: &LocalDescription, transaction: u8, use_candidate: bool
         local_ufrag: "peer",
         priority: 1,
         tie_breaker: 1,
+        controlling: true,
         use_candidate,
     };
     let pwd = local.ice.pwd.as_bytes();

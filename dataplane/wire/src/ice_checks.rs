@@ -37,6 +37,9 @@ pub const PACE: Nanos = Nanos::from_millis(50);
 /// take to fail.
 pub const CHECKS_MAX: u16 = 2 * TRIES_MAX as u16 * PAIRS_MAX as u16;
 
+/// Room for a check: two username fragments of 256 bytes (RFC 8839 §5.4) and all attributes.
+pub const REQUEST_BYTES_MAX: usize = 640;
+
 /// RFC 8445 §14.3.
 const RETRANSMIT_AFTER: Nanos = Nanos::from_millis(500);
 /// RFC 8489 §6.2.1: Rc and, rather than Rm, a longest pause.
@@ -269,7 +272,7 @@ impl Checks {
         Ok(None)
     }
 
-    /// The next packet that is due, written into `buffer` of [`stun::MESSAGE_BYTES_MAX`] bytes; `ufrag` is ours.
+    /// The next packet that is due, written into `buffer` of [`REQUEST_BYTES_MAX`] bytes; `ufrag` is ours.
     pub fn poll(&mut self, now: Nanos, ufrag: &str, buffer: &mut [u8]) -> Option<Transmit> {
         if now < self.not_before {
             return None;

@@ -145,6 +145,7 @@ const WORKER_FAMILIES: &[(&str, Kind, Reading, &str)] = &[
     ("crosspoint_worker_packets_sent", Kind::Counter, |w| float(w.packets_sent), "Datagrams sent"),
     ("crosspoint_worker_bytes_sent", Kind::Counter, |w| float(w.bytes_sent), "UDP payload bytes sent"),
     ("crosspoint_worker_stun_checks_answered", Kind::Counter, |w| float(w.stun_checks_answered), "ICE checks answered"),
+    ("crosspoint_worker_stun_checks_sent", Kind::Counter, |w| float(w.stun_checks_sent), "ICE checks of our own sent"),
     ("crosspoint_worker_batches", Kind::Counter, |w| float(w.batches), "Batches that passed the stages"),
     ("crosspoint_worker_enters", Kind::Counter, |w| float(w.enters), "Loops that asked the kernel for something"),
     (
