@@ -44,11 +44,41 @@ DIFFERENCES = Differences(
         r"- /sdp\[\]: a=crypto:T (F8_128|NULL|AES_192|AES_256_CM_HMAC_SHA1_32)",
         "Suites without encryption, the obsolete F8 and the rare 192-bit ones are not offered.",
     ),
-    Row(ANY, r"\+ /sdp\[\]: a=ice-lite", "We are the lite side of ICE and say so (RFC 8445 §2.5)."),
     Row(
-        ANY,
-        r"- /sdp\[\]: a=candidate:F16 \d UDP \d+ ::1 Q(\+1)? typ (host|relay)",
-        "A leg has ports of one address family: no candidates of the other.",
+        r"(?!ICE-lite (off|both)).*",
+        r"\+ /sdp\[\]: a=ice-lite",
+        "We are the lite side of ICE and say so (RFC 8445 §2.5), unless the party is lite or the request says otherwise.",
+    ),
+    Row(
+        r"ICE optional, .*",
+        r"[-+] /sdp\[\]: a=candidate:F16 \d UDP (429496729[45]|209715225[45]) ::1 Q(\+1)? typ host$",
+        "rtpengine's preference of a second address runs under zero, and comes out as the highest there is.",
+    ),
+    Row(
+        r"ICE comes with a new offer",
+        r"3 - /sdp\[\]: a=candidate:F16 \d UDP \d+ ::1 Q(\+1)? typ host$",
+        "A leg that is in use keeps the ports that it has: ICE that comes later offers one family.",
+    ),
+    Row(
+        r"ICE restart by the callee",
+        r"4 [-+] /tags/[ft]/medias\[\]/flags\[\]: ICE controlling$",
+        "Roles outlive a restart (RFC 8445 §9).",
+    ),
+    Row(
+        r"ICE rejected of .*",
+        r"2 \+ /tags/t/medias\[\]/(streams\[\]/)?flags\[\]: ICE$",
+        "Told so with an answer, rtpengine rejects the ICE that it has asked for; we reject what is offered.",
+    ),
+    Row(
+        r"fragment(s of both sides| before its offer| of other credentials)",
+        r"\d [-+] /tags/[ft]/medias\[\]/streams\[\]/advertised endpoint.*$",
+        "rtpengine forgets what a party advertised when it trickles a fragment.",
+    ),
+    Row(
+        r"fragment before its answer",
+        r"2 [-+] /sdp\[\]: (m=audio P RTP/AVP .*|a=(rtpmap|fmtp):(8|101) .*)$"
+        r"|3 [-+] /tags/t/medias\[\]/.*$",
+        "rtpengine takes a fragment that overtakes its answer for the answer; here it waits.",
     ),
     # ---- figures: what is in use, rather than what was offered --------------------------------------------------------
     Row(
@@ -68,7 +98,7 @@ DIFFERENCES = Differences(
         "without keys, and relays nothing to the callee.",
     ),
     Row(
-        r"ICE (remove|default), .* and b-(ice|webrtc)|.* to UDP/TLS/RTP/SAVPF",
+        r"ICE (remove|default), .* and b-(ice|webrtc)|ICE comes with a new offer|.* to UDP/TLS/RTP/SAVPF",
         r"- /tags/t/medias\[\]/(streams\[\]/)?flags\[\]: ICE$",
         "The callee answers with ICE which it was not offered. Without credentials of ours there can be no checks, so we "
         "do not name it.",

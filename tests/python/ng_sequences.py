@@ -126,6 +126,16 @@ SDP = {
     "b-ice": _session(_audio(3000, more=["a=ice-ufrag:efgh", "a=ice-pwd:" + "q" * 24, "a=candidate:1 1 UDP 2130706431 127.0.0.1 3000 typ host", "a=candidate:1 2 UDP 2130706430 127.0.0.1 3001 typ host"])),
     "a-ice-restart": _session(_audio(2000, more=["a=ice-ufrag:ijkl", "a=ice-pwd:" + "r" * 24, "a=candidate:1 1 UDP 2130706431 127.0.0.1 2000 typ host"]), version=1),
     "a-ice-lite": _session(_audio(2000, more=["a=ice-ufrag:abcd", "a=ice-pwd:" + "p" * 24, "a=candidate:1 1 UDP 2130706431 127.0.0.1 2000 typ host"]), more=["a=ice-lite"]),
+    "b-ice-lite": _session(_audio(3000, more=["a=ice-ufrag:efgh", "a=ice-pwd:" + "q" * 24, "a=candidate:1 1 UDP 2130706431 127.0.0.1 3000 typ host"]), more=["a=ice-lite"]),
+    "b-ice-restart": _session(_audio(3000, more=["a=ice-ufrag:mnop", "a=ice-pwd:" + "s" * 24, "a=candidate:1 1 UDP 2130706431 127.0.0.1 3000 typ host"]), version=1),
+    "a-ice-low": _session(_audio(2000, more=["a=ice-ufrag:abcd", "a=ice-pwd:" + "p" * 24, "a=candidate:1 1 UDP 2100606431 127.0.0.1 2000 typ host"])),
+    "a-ice-both-families": _session(_audio(2000, more=["a=ice-ufrag:abcd", "a=ice-pwd:" + "p" * 24, "a=candidate:1 1 UDP 2130706431 127.0.0.1 2000 typ host", "a=candidate:2 1 UDP 2130706175 ::1 2000 typ host"])),
+    "a-ice-v6": _session(_audio(2000, more=["a=ice-ufrag:abcd", "a=ice-pwd:" + "p" * 24, "a=candidate:1 1 UDP 2130706431 ::1 2000 typ host"]), connection="::1"),
+    "a-trickle": _session(_audio(2000, more=["a=ice-ufrag:abcd", "a=ice-pwd:" + "p" * 24, "a=ice-options:trickle"])),
+    "b-trickle": _session(_audio(3000, more=["a=ice-ufrag:efgh", "a=ice-pwd:" + "q" * 24, "a=ice-options:trickle"])),
+    "a-fragment": "a=ice-ufrag:abcd\r\na=ice-pwd:" + "p" * 24 + "\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 UDP 2130706431 127.0.0.1 2000 typ host\r\n",
+    "b-fragment": "a=ice-ufrag:efgh\r\na=ice-pwd:" + "q" * 24 + "\r\nm=audio 9 RTP/AVP 0\r\na=candidate:1 1 UDP 2130706431 127.0.0.1 3000 typ host\r\na=end-of-candidates\r\n",
+    "fragment-without-media": "a=ice-ufrag:abcd\r\na=ice-pwd:" + "p" * 24 + "\r\n",
     "a-mid": _session(_audio(2000, more=["a=mid:left"])),
     "a-t38": _session(["m=image 2000 udptl t38", "a=T38FaxVersion:0", "a=T38MaxBitRate:14400"]),
     "b-t38": _session(["m=image 3000 udptl t38", "a=T38FaxVersion:0"]),
@@ -308,6 +318,39 @@ for hash_function in ["sha-1", "sha-256", "sha-384", "sha-512"]:
 for ice in ["remove", "force", "force-relay", "default", "optional"]:
     for offered, answered in [("a", "b"), ("a", "b-ice"), ("a-ice", "b-ice"), ("a-ice", "b"), ("a-webrtc", "b-webrtc")]:
         both(f"ICE {ice}, {offered} and {answered}", offered, answered, {"ICE": ice})
+for lite in ["forward", "backward", "both", "off"]:
+    for offered, answered in [("a-ice", "b-ice"), ("a-ice-lite", "b-ice"), ("a-ice", "b-ice-lite"), ("a", "b")]:
+        both(f"ICE-lite {lite}, {offered} and {answered}", offered, answered, {"ICE-lite": lite})
+    steps = [*call("a-ice", "b-ice", {"ICE-lite": lite})[:2], offer("a-ice", to_tag="t"), answer("b-ice"), delete()]
+    sequence(f"ICE-lite {lite}, said once", steps)
+sequence("ICE-lite off, forced", call("a", "b-ice", {"ICE": "force", "ICE-lite": "off"}, {"ICE": "remove"}))
+for offered, answered in [("a-ice-lite", "b-ice-lite"), ("a-ice", "b-ice-lite"), ("a-ice-v6", "b-ice"), ("a-ice-both-families", "b-ice")]:
+    sequence(f"ICE of {offered} and {answered}", call(offered, answered))
+    sequence(f"ICE of {offered}, in IPv6 to {answered}", call(offered, answered, {"address-family": "IP6"}))
+    sequence(f"ICE rejected of {offered}, {answered}", call(offered, answered, flags("reject ICE"), flags("reject ICE")))
+for ice in ["optional", "force-relay"]:
+    sequence(f"ICE {ice}, a-ice-low and b-ice", call("a-ice-low", "b-ice", {"ICE": ice}, {"ICE": ice}))
+sequence("ICE restart by the callee", [*call("a-ice", "b-ice")[:2], ("offer", {"call_id": "c", "from_tag": "t", "to_tag": "f", "sdp": SDP["b-ice-restart"]}), ("answer", {"call_id": "c", "from_tag": "t", "to_tag": "f", "sdp": SDP["a-ice"]}), delete()])
+sequence("ICE restart of a full agent", [*call("a-ice", "b-ice", {"ICE-lite": "off"})[:2], offer("a-ice-restart", to_tag="t"), answer("b-ice-restart"), delete()])
+sequence("ICE goes with a new offer", [*call("a-ice", "b-ice")[:2], offer("a-again", to_tag="t"), answer("b"), delete()])
+sequence("ICE comes with a new offer", [*call()[:2], offer("a-ice", to_tag="t"), answer("b-ice"), delete()])
+
+# ---- trickled candidates --------------------------------------------------------------------------------------------
+
+for flag in [flags(), flags("trickle ICE")]:
+    said = "told" if flag["flags"] else "untold"
+    for offered, answered in [("a-trickle", "b-trickle"), ("a-trickle", "b-ice"), ("a-ice", "b-trickle"), ("a-trickle", "b")]:
+        both(f"trickle {said}, {offered} and {answered}", offered, answered, flag)
+_FRAGMENT, _TRICKLED = flags("fragment"), flags("fragment", "trickle ICE")
+sequence("fragments of both sides", [offer("a-trickle"), offer("a-fragment", **_FRAGMENT), answer("b-trickle"), answer("b-fragment", **_TRICKLED), delete()])
+sequence("fragment before its offer", [offer("a-fragment", **_TRICKLED), offer("a-trickle"), answer("b-ice"), delete()])
+sequence("fragment before its answer", [offer("a-ice"), answer("b-fragment", **_FRAGMENT), answer("b-trickle"), delete()])
+sequence("fragment of an answer without a call", [answer("b-fragment", **_FRAGMENT)])
+sequence("fragment of other credentials", [offer("a-trickle"), answer("b-trickle"), offer("b-fragment", **_FRAGMENT), delete()])
+sequence("fragment without media", [offer("a-trickle"), offer("fragment-without-media", **_FRAGMENT), delete()])
+sequence("fragment that is none", [offer("a-trickle"), offer("broken-text", **_FRAGMENT), delete()])
+sequence("fragment without a body", [offer("a-trickle"), ("offer", {"call_id": "c", "from_tag": "f", **_FRAGMENT}), delete()])
+sequence("fragment once the call is over", [*call("a-trickle", "b-trickle"), answer("b-fragment", **_FRAGMENT)])
 
 # ---- RTCP mux -------------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ use crate::error::NgError;
 use crate::keys::Draw;
 use crate::limits::PARTIES_MAX;
 use crate::orders::{Orders, Purpose};
-use crate::party::{Deletion, Local, Media, Party, PartyId, Source};
+use crate::party::{Deletion, Local, LocalPair, Media, Party, PartyId, Source};
 use crate::ports::Ports;
 use crate::sdp::MEDIA_MAX;
-use crate::settings::Settings;
+use crate::settings::{InterfaceAddress, Settings};
 use crosspoint_contract::limits::SINKS_PER_LEG_MAX;
 use crosspoint_contract::{
     CallKey, Command, FlowFilter, IceCredentials, LegId, Relaying, RtpRequest, Security, TransportRequest,
@@ -178,17 +178,20 @@ impl Call {
             None => kit.settings.interface(None),
         }?;
         let address = interface.address(wanted.is_ipv6)?;
+        let other_address = interface.other_family(address).filter(|_| wanted.ice.is_some());
         let media = &mut self.parties[party].media[index];
-        if keep(media, wanted, address.local) {
+        let at = LegPlace { address: address.local, has_other_family: other_address.is_some() };
+        if keep(media, wanted, at) {
             return Some(());
         }
         media.keying.forget_seal(kit.draw);
-        if bring_back(media, wanted, address.local) {
+        if bring_back(media, wanted, at) {
             return Some(());
         }
         let tos = self.tos.unwrap_or(kit.settings.tos);
         let leg = self.next_leg()?;
         let rtp = kit.ports.take(address.local, turn.now.monotonic_ms)?;
+        let other_family = other_address.and_then(|other| take_pair(other, wanted.has_rtcp, kit.ports, turn));
         self.put_aside(party, index, address.local, kit, turn);
         let local = Local {
             leg,
@@ -196,6 +199,7 @@ impl Call {
             advertised: address.advertised,
             rtp,
             rtcp: wanted.has_rtcp.then_some(rtp + 1),
+            other_family,
             other: wanted.other,
             ice: wanted.ice.clone(),
             tos,
@@ -236,7 +240,7 @@ impl Call {
         let request = RtpRequest {
             rtp: local.rtp_address(),
             rtcp: local.rtcp_address(),
-            other_family: None,
+            other_family: local.other_family.map(|pair| pair.ports()),
             ice: local.ice.clone(),
             relaying: Relaying::Translator,
             silent_ms: kit.settings.timeout_s.saturating_mul(1000),
@@ -255,6 +259,11 @@ impl Call {
         kit.ports.release(local.address, local.rtp, turn.now.monotonic_ms, rest_ms);
         local.rtp = rtp;
         local.rtcp = local.rtcp.map(|_| rtp + 1);
+        if let Some(pair) = &mut local.other_family {
+            let rtp = kit.ports.take(pair.address, turn.now.monotonic_ms)?;
+            kit.ports.release(pair.address, pair.rtp, turn.now.monotonic_ms, rest_ms);
+            (pair.rtp, pair.rtcp) = (rtp, pair.rtcp.map(|_| rtp + 1));
+        }
         debug_assert_eq!(call_of(leg), Some(key));
         // What was said of the leg meanwhile found none: all is said again, which is harmless for the others.
         self.repeat(kit, turn);
@@ -366,9 +375,11 @@ impl Call {
     /// Tells the dataplane what is known of the party behind a leg, if that is enough to relay.
     pub fn describe(&mut self, party: PartyId, index: usize, kit: &mut Kit, turn: &mut Turn) {
         let is_one_way = self.is_one_way(party, index);
-        let media = &mut self.parties[party].media[index];
         let tos = self.tos.unwrap_or(kit.settings.tos);
-        let Some(remote) = crate::remote::of(media, is_one_way, tos, kit.settings) else { return };
+        let of = &mut self.parties[party];
+        let was_offered = of.was_offered;
+        let media = &mut of.media[index];
+        let Some(remote) = crate::remote::of(media, was_offered, is_one_way, tos, kit.settings) else { return };
         let purpose = Purpose::Change { call: self.key };
         let Some(local) = &mut media.local else { return };
         local.described = true;
@@ -416,9 +427,9 @@ fn either(of_party: FlowFilter, of_call: FlowFilter, drops_traffic: bool) -> Flo
 }
 
 /// The leg that a line has can go on.
-fn keep(media: &mut Media, wanted: &Wanted, address: IpAddr) -> bool {
+fn keep(media: &mut Media, wanted: &Wanted, at: LegPlace) -> bool {
     let may_move = !wanted.stays && !media.is_bound_to_leg();
-    let Some(local) = media.local.as_mut().filter(|local| fits(local, wanted, address)) else { return false };
+    let Some(local) = media.local.as_mut().filter(|local| fits(local, wanted, at)) else { return false };
     match (local.other, wanted.other) {
         (Some(before), Some(now)) if before != now => !may_move,
         (None, now) => {
@@ -430,17 +441,26 @@ fn keep(media: &mut Media, wanted: &Wanted, address: IpAddr) -> bool {
 }
 
 /// An earlier leg was given for the place where the other party is now.
-fn bring_back(media: &mut Media, wanted: &Wanted, address: IpAddr) -> bool {
-    let meant = |local: &Local| local.other == wanted.other && fits(local, wanted, address);
+fn bring_back(media: &mut Media, wanted: &Wanted, at: LegPlace) -> bool {
+    let meant = |local: &Local| local.other == wanted.other && fits(local, wanted, at);
     let Some(position) = media.earlier.iter().position(meant) else { return false };
     let back = media.earlier.remove(position);
     media.earlier.extend(media.local.replace(back));
     true
 }
 
-/// Whether a leg can go on as it is.
-fn fits(local: &Local, wanted: &Wanted, address: IpAddr) -> bool {
-    local.address == address && local.rtcp.is_some() >= wanted.has_rtcp
+/// Where a leg is wanted.
+#[derive(Clone, Copy)]
+struct LegPlace {
+    address: IpAddr,
+    /// With ports in both families.
+    has_other_family: bool,
+}
+
+/// Whether a leg can go on as it is. One that is in use does, though it has ports in one family only.
+fn fits(local: &Local, wanted: &Wanted, at: LegPlace) -> bool {
+    let has_families = local.described || local.other_family.is_some() >= at.has_other_family;
+    local.address == at.address && local.rtcp.is_some() >= wanted.has_rtcp && has_families
 }
 
 /// Ends a leg; its ports rest.
@@ -451,7 +471,15 @@ pub fn close_leg(local: &Local, kit: &mut Kit, turn: &mut Turn) {
 /// The same, where its last figures are for somebody.
 pub fn close_leg_for(purpose: Purpose, local: &Local, kit: &mut Kit, turn: &mut Turn) {
     kit.orders.give(Command::CloseLeg { leg: local.leg }, purpose, turn);
-    kit.ports.release(local.address, local.rtp, turn.now.monotonic_ms, kit.settings.port_rest_ms);
+    for (address, rtp) in local.pairs() {
+        kit.ports.release(address, rtp, turn.now.monotonic_ms, kit.settings.port_rest_ms);
+    }
+}
+
+/// Ports on a second address; without any, the first has to do.
+fn take_pair(at: InterfaceAddress, has_rtcp: bool, ports: &mut Ports, turn: &Turn) -> Option<LocalPair> {
+    let rtp = ports.take(at.local, turn.now.monotonic_ms)?;
+    Some(LocalPair { address: at.local, advertised: at.advertised, rtp, rtcp: has_rtcp.then_some(rtp + 1) })
 }
 
 /// A media line as the call knows it before any description was read.

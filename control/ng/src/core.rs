@@ -24,6 +24,7 @@ use crate::cookies::{Arrival, Cookies, Ticket};
 use crate::dictionary::Dict;
 use crate::effect::{Effect, Input, Level, Load, Now, Peer, Turn};
 use crate::error::NgError;
+use crate::fragments::Fragments;
 use crate::keys::Draw;
 use crate::message::{self, Encoding};
 use crate::options::Options;
@@ -60,6 +61,8 @@ pub struct NgCore {
     pub(crate) waits: HashMap<u64, Wait>,
     last_wait: u64,
     held: HeldReplies,
+    /// Candidates that have overtaken their description.
+    pub(crate) fragments: Fragments,
     pub(crate) statistics: Statistics,
     /// What the attached dataplane said of itself.
     pub(crate) dataplane: Option<dataplane::Attached>,
@@ -114,6 +117,7 @@ impl NgCore {
             waits: HashMap::new(),
             last_wait: 0,
             held: HeldReplies::default(),
+            fragments: Fragments::default(),
             statistics: Statistics::new(now),
             dataplane: None,
             load: Load::default(),

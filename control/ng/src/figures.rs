@@ -107,7 +107,8 @@ fn flags(media: &Media, party: &Party) -> Vec<&'static str> {
         ("DTLS role passive", dtls == Some(DtlsRole::Server)),
         ("SDES", media.keying.sdes.is_some()),
         ("ICE", media.ice.is_some()),
-        ("ICE controlling", party.was_offered),
+        ("trickle ICE", media.heard.as_ref().is_some_and(|heard| heard.trickle)),
+        ("ICE controlling", party.was_offered && media.ice_lite != Some(true)),
         ("unidirectional", media.treatment.unidirectional),
     ];
     all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()

@@ -24,6 +24,7 @@ pub mod dictionary;
 pub mod effect;
 pub mod error;
 mod figures;
+mod fragments;
 pub mod framing;
 #[cfg(test)]
 mod fuzz;

@@ -23,6 +23,13 @@ pub const PORT_TRIES_MAX: u32 = 20;
 pub const UNHEARD_PACKETS_MAX: u32 = 10_000;
 /// Legs left behind by an earlier control plane are kept for so long.
 pub const ORPHANS_KEPT_MS: u64 = 3_600_000;
+/// Candidates of one m-line that are kept, trickled ones among them.
+pub const CANDIDATES_HEARD_MAX: usize = 64;
+/// Trickled fragments wait so long for the description that they belong to, as in rtpengine.
+pub const FRAGMENTS_WAIT_MS: u64 = 3_000;
+/// Of all calls; beyond it the oldest go.
+pub const FRAGMENTS_WAITING_MAX: usize = 1_024;
+pub const FRAGMENTS_BYTES_MAX: usize = 1 << 20;
 /// Call identifiers, tags, branches and labels: longer ones are refused as if they were missing.
 pub const NAME_BYTES_MAX: usize = 1024;
 

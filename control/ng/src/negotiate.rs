@@ -19,7 +19,8 @@ use crate::call::{Call, Kit, Wanted, blank_media};
 use crate::effect::{Level, Turn};
 use crate::error::NgError;
 use crate::identity::Dialogue;
-use crate::options::{Dtls, Family, Ice, Options};
+use crate::limits::CANDIDATES_HEARD_MAX;
+use crate::options::{Dtls, Family, Ice, IceLite, Options};
 use crate::party::{Heard, Media, MuxVerdict, PartyId};
 use crate::plan;
 use crate::sdes;
@@ -39,6 +40,7 @@ pub fn offer(
     prepare(call, [dialogue.from, dialogue.to], description, options, kit);
     // The roles of ICE are those of the first offer.
     call.parties[dialogue.to].was_offered |= !call.parties[dialogue.from].was_offered;
+    note_ice_lite(call, dialogue, options);
     for (index, line) in description.media.iter().enumerate() {
         note_ice_restart(&mut call.parties[dialogue.from].media[index], line);
         hear(call, dialogue.from, index, line, options);
@@ -48,7 +50,8 @@ pub fn offer(
             continue;
         }
         consider_offer(&mut call.parties[dialogue.from].media[index], line, options, kit);
-        let wish = Wish::read(line, options);
+        let is_known = call.parties[dialogue.to].media[index].heard.is_some();
+        let wish = Wish::read(line, options, is_known);
         let receivers = &mut call.parties[dialogue.to].media[index];
         decide(receivers, &wish, options, kit);
         receivers.offered_types = codecs::selection(line, &options.codecs);
@@ -190,6 +193,8 @@ fn hear(call: &mut Call, party: PartyId, index: usize, line: &MediaDescription, 
         advertised,
         ice: credentials(line),
         ice_lite: line.ice.lite,
+        candidates: line.ice.candidates.iter().take(CANDIDATES_HEARD_MAX).cloned().collect(),
+        trickle: line.ice.is_trickle(),
         crypto: line.crypto.clone(),
         fingerprint: line.fingerprint.clone(),
         setup: line.setup,
@@ -224,6 +229,46 @@ fn addresses(line: &MediaDescription, options: &Options) -> (SocketAddr, SocketA
     let rtcp_port = line.rtcp_port.unwrap_or(line.port.wrapping_add(1));
     let rtcp_address = line.rtcp_address.filter(|_| override_by.is_none()).unwrap_or(address);
     (rtp, SocketAddr::new(rtcp_address, rtcp_port))
+}
+
+/// `ICE-lite` is about the direction of the offer; what it says holds until it says something else.
+fn note_ice_lite(call: &mut Call, dialogue: Dialogue, options: &Options) {
+    let Some(told) = options.ice_lite else { return };
+    let (of_sender, of_receiver) = match told {
+        IceLite::Off => (Some(false), Some(false)),
+        IceLite::Both => (Some(true), Some(true)),
+        IceLite::Forward => (None, Some(true)),
+        IceLite::Backward => (Some(true), None),
+    };
+    for (party, lite) in [(dialogue.from, of_sender), (dialogue.to, of_receiver)] {
+        for media in &mut call.parties[party].media {
+            media.ice_lite = lite.or(media.ice_lite);
+        }
+    }
+}
+
+/// Candidates that a party trickled (RFC 8840 §4.4), for the lines that they name; those that have them anew.
+pub fn trickle(call: &mut Call, party: PartyId, fragment: &SessionDescription) -> Vec<usize> {
+    let medias = &mut call.parties[party].media;
+    let mut changed = Vec::new();
+    for (index, line) in fragment.media.iter().enumerate() {
+        // RFC 8840 §9.2: by `mid`; without one, by place.
+        let named = line.mid.as_ref().and_then(|mid| medias.iter().position(|media| media.mid.as_ref() == Some(mid)));
+        let at = if line.mid.is_some() && medias.iter().any(|media| media.mid.is_some()) { named } else { Some(index) };
+        let Some((at, heard)) = at.and_then(|at| Some((at, medias.get_mut(at)?.heard.as_mut()?))) else { continue };
+        // RFC 8838 §10: candidates of another generation are none of this one.
+        let is_same = line.ice.ufrag.is_none() || line.ice.ufrag.as_ref() == heard.ice.as_ref().map(|ice| &ice.ufrag);
+        let before = heard.candidates.len();
+        if is_same {
+            let new = line.ice.candidates.iter().filter(|new| heard.candidates.iter().all(|known| known != *new));
+            let new: Vec<_> = new.take(CANDIDATES_HEARD_MAX.saturating_sub(before)).cloned().collect();
+            heard.candidates.extend(new);
+        }
+        if heard.candidates.len() > before {
+            changed.push(at);
+        }
+    }
+    changed
 }
 
 /// RFC 8839 §4.4.1.1.1: other credentials in an offer are a restart of ICE, and the answer has others too.
@@ -277,7 +322,8 @@ fn set_ice(media: &mut Media, speaks: bool, kit: &mut Kit) {
 /// What the receiver of an offer is to be offered, before its own history is looked at.
 struct Wish {
     protocol: Protocol,
-    ice: bool,
+    /// Nothing: as it is.
+    ice: Option<bool>,
     /// The sender's, where its candidates stay: a check that reaches us instead is answered in its name.
     theirs: Option<IceCredentials>,
     mux: bool,
@@ -286,11 +332,13 @@ struct Wish {
 }
 
 impl Wish {
-    fn read(line: &MediaDescription, options: &Options) -> Wish {
+    fn read(line: &MediaDescription, options: &Options, receiver_is_known: bool) -> Wish {
         let ice = match options.ice {
-            Ice::Default => line.ice.is_offered(),
-            Ice::Remove => false,
-            Ice::Force | Ice::ForceRelay | Ice::Optional => true,
+            // Who has been heard goes on as it is, whatever the other party does.
+            Ice::Default if receiver_is_known => None,
+            Ice::Default => Some(line.ice.is_offered()),
+            Ice::Remove => Some(false),
+            Ice::Force | Ice::ForceRelay | Ice::Optional => Some(true),
         };
         let (mux, is_rtp) = (options.rtcp_mux, line.protocol.is_rtp());
         let passed = line.rtcp_mux && !mux.demux;
@@ -312,7 +360,7 @@ fn decide(media: &mut Media, wish: &Wish, options: &Options, kit: &mut Kit) {
     decide_mux(media, wish);
     match wish.theirs.clone() {
         Some(credentials) => media.ice = Some(credentials),
-        None => set_ice(media, wish.ice, kit),
+        None => set_ice(media, wish.ice.unwrap_or(media.ice.is_some()), kit),
     }
     let keying = &mut media.keying;
     let secure = media.protocol.is_secure();
@@ -387,9 +435,11 @@ fn open(
     let media = &call.parties[party].media[index];
     let said = media.heard.as_ref().map(|heard| heard.rtp.is_ipv6());
     let used = || media.local.as_ref().map(|local| local.address.is_ipv6());
+    // With ICE its peer finds its way to the ports that it was told.
+    let told = used().filter(|_| media.ice.is_some());
     let wanted = Wanted {
         interface: call.parties[party].interface,
-        is_ipv6: place.asked_for.or(said).or_else(used).unwrap_or(place.fallback),
+        is_ipv6: place.asked_for.or(told).or(said).or_else(used).unwrap_or(place.fallback),
         other: place.other,
         stays: place.stays,
         has_rtcp: has_rtcp(media),

@@ -13,8 +13,10 @@
 use crate::keys::Draw;
 use crate::options::Learning;
 use crate::sdes::{KeyPair, OurLine};
-use crate::sdp::{Codec, Continuity, CryptoLine, Fingerprint, MediaKind, Protocol, Setup};
-use crosspoint_contract::{Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, SdesKey, StreamReport};
+use crate::sdp::{Candidate, Codec, Continuity, CryptoLine, Fingerprint, MediaKind, Protocol, Setup};
+use crosspoint_contract::{
+    Direction, DtlsRole, FlowFilter, IceCredentials, LegId, LegReport, LocalPorts, SdesKey, StreamReport,
+};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -84,6 +86,8 @@ pub struct Media {
     pub rtcp_mux: Mux,
     /// Ours for it, where ICE is spoken with it.
     pub ice: Option<IceCredentials>,
+    /// What `ICE-lite` has said of us towards it.
+    pub ice_lite: Option<bool>,
     /// As the party sees it.
     pub direction: Direction,
     pub treatment: Treatment,
@@ -107,6 +111,10 @@ pub struct Heard {
     pub ice: Option<IceCredentials>,
     /// RFC 8445 §2.5.
     pub ice_lite: bool,
+    /// Of its description, and those that it trickled since.
+    pub candidates: Vec<Candidate>,
+    /// RFC 8840 §4.1.3.
+    pub trickle: bool,
     pub crypto: Vec<CryptoLine>,
     pub fingerprint: Option<Fingerprint>,
     pub setup: Option<Setup>,
@@ -179,6 +187,8 @@ pub struct Local {
     pub advertised: IpAddr,
     pub rtp: u16,
     pub rtcp: Option<u16>,
+    /// The same in the other address family, where ICE lets the party choose.
+    pub other_family: Option<LocalPair>,
     /// Where the other party was when these ports were given: unless told to stay (`port-latching`), ports change when that does.
     pub other: Option<SocketAddr>,
     /// The credentials that the leg was opened with.
@@ -222,6 +232,22 @@ impl Keying {
             let offered = self.offered.iter().find(|line| line.suite == pair.suite).map(|line| line.key.clone());
             pair.ours = offered.unwrap_or_else(|| draw.sdes_key(pair.suite));
         }
+    }
+}
+
+/// Ports of ours on one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalPair {
+    pub address: IpAddr,
+    pub advertised: IpAddr,
+    pub rtp: u16,
+    pub rtcp: Option<u16>,
+}
+
+impl LocalPair {
+    pub fn ports(&self) -> LocalPorts {
+        let at = |port| SocketAddr::new(self.address, port);
+        LocalPorts { rtp: at(self.rtp), rtcp: self.rtcp.map(at) }
     }
 }
 
@@ -284,6 +310,7 @@ impl Media {
             keying: Keying::default(),
             rtcp_mux: Mux::default(),
             ice: None,
+            ice_lite: None,
             direction: Direction::SendReceive,
             treatment,
             offered_types: None,
@@ -303,6 +330,13 @@ impl Media {
         self.local.iter_mut().chain(&mut self.earlier)
     }
 
+    /// We check the party. A lite party is checked by nobody else; what is full checks us (RFC 8445 §2.5), on addresses
+    /// that are public, so we are lite unless told otherwise.
+    pub fn is_full_agent(&self) -> bool {
+        let peer_is_lite = self.heard.as_ref().is_some_and(|heard| heard.ice_lite);
+        self.ice.is_some() && self.ice_lite.map_or(peer_is_lite, |lite| !lite)
+    }
+
     /// Keys, or a path that was checked, belong to its leg: it cannot move to other ports without losing them.
     pub fn is_bound_to_leg(&self) -> bool {
         self.keying.sdes.is_some() || self.keying.dtls.is_some() || self.ice.is_some()
@@ -312,6 +346,12 @@ impl Media {
 impl Local {
     pub fn rtp_address(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.rtp)
+    }
+
+    /// The first port of each of its pairs.
+    pub fn pairs(&self) -> impl Iterator<Item = (IpAddr, u16)> + use<> {
+        let second = self.other_family.map(|pair| (pair.address, pair.rtp));
+        std::iter::once((self.address, self.rtp)).chain(second)
     }
 
     pub fn rtcp_address(&self) -> Option<SocketAddr> {

@@ -11,18 +11,20 @@ use crate::party::{Local, Media};
 use crate::sdes::crypto_line;
 use crate::sdp::codecs;
 use crate::sdp::{
-    Candidate, CandidateKind, Codec, CryptoLine, DtlsPlan, Fingerprint, IcePlan, MediaDescription, MediaPlan,
-    OriginPlan, OurIce, Placement, RelayPlan, RtcpPlan, SessionDescription, SessionPlan, Setup,
+    Candidate, CandidateKind, Codec, CryptoLine, DtlsPlan, Fingerprint, HostAddress, IcePlan, MediaDescription,
+    MediaPlan, OriginPlan, OurIce, Placement, RelayPlan, RtcpPlan, SessionDescription, SessionPlan, Setup,
+    our_candidates,
 };
 use crosspoint_contract::{Direction, DtlsRole};
-use std::net::IpAddr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 
 /// What all descriptions of this process have in common.
 #[derive(Clone, Debug)]
 pub struct Ours {
     /// Of the dataplane's certificate, with the function that the request names.
     pub fingerprint: Fingerprint,
-    /// Of all our host candidates: one interface, one base, one foundation (RFC 8445 §5.1.1.3).
+    /// What the foundations of our candidates are made of.
     pub foundation: String,
     /// Of the first interface: where no line of a description has a port, something must be said all the same.
     pub address: IpAddr,
@@ -75,7 +77,7 @@ pub fn session(
         replace_connection: options.replace.session_connection,
         hide_hold: options.replace.zero_address,
         original_direction: options.original_sendrecv,
-        ice_lite: speaks_ice,
+        ice_lite: speaks_ice && !to.media.iter().any(Media::is_full_agent),
         attributes: options.loop_protect.then(|| format!("{LOOP_ATTRIBUTE}:{}", ours.instance)).into_iter().collect(),
         strip_extmap: options.strip_extmap,
         media,
@@ -206,39 +208,61 @@ fn ice(
         return IcePlan::Remove;
     };
     if options.ice.joins() && line.ice.is_offered() {
-        return IcePlan::Add(candidates(media, local, address, options.ice, ours));
+        return IcePlan::Add(candidates(media, local, address, options, &line.ice.candidates, ours));
     }
-    let place = if options.ice == Ice::ForceRelay { Ice::ForceRelay } else { Ice::Force };
-    let trickle = options.trickle_ice && kind.is_offer();
+    // RFC 8840 §4.2.1: an answer says so to whoever has said it.
+    let trickle = match kind.is_offer() {
+        true => options.trickle_ice,
+        false => media.heard.as_ref().is_some_and(|heard| heard.trickle),
+    };
     IcePlan::Replace(OurIce {
         ufrag: credentials.ufrag.clone(),
         pwd: credentials.pwd.clone(),
         trickle,
-        candidates: candidates(media, local, address, place, ours),
+        candidates: candidates(media, local, address, options, &[], ours),
         end_of_candidates: trickle,
-        remote_candidates: Vec::new(),
+        remote_candidates: remote_candidates(media, local, kind),
     })
 }
 
-/// RTP before RTCP. RFC 8445 §5.1.2: a host candidate of ours is the best there is; beside the party's own, ours come below
-/// its host candidates, or, as a relay, below everything.
-fn candidates(media: &Media, local: &Local, address: IpAddr, place: Ice, ours: &Ours) -> Vec<Candidate> {
-    let (kind, type_preference, local_preference) = match place {
-        Ice::ForceRelay => (CandidateKind::Relayed, 0, 65_535),
-        Ice::Optional => (CandidateKind::Host, 125, 0),
-        _ => (CandidateKind::Host, 126, 65_535),
+/// Of the leg's first family, then of the other.
+fn candidates(
+    media: &Media,
+    local: &Local,
+    address: IpAddr,
+    options: &Options,
+    theirs: &[Candidate],
+    ours: &Ours,
+) -> Vec<Candidate> {
+    let has_rtcp = !media.rtcp_mux.agreed && media.protocol.is_rtp();
+    let host = |base: IpAddr, address: IpAddr, rtp: u16, rtcp: Option<u16>| HostAddress {
+        foundation: foundation(&ours.foundation, base),
+        rtp: (address, rtp).into(),
+        rtcp: rtcp.filter(|_| has_rtcp).map(|port| (address, port).into()),
     };
-    let of = |component: u8, port: u16| Candidate {
-        foundation: ours.foundation.clone(),
-        component,
-        transport: "UDP".into(),
-        priority: (type_preference << 24) | (local_preference << 8) | (256 - u32::from(component)),
-        address: (address, port).into(),
-        kind,
-        related: (kind == CandidateKind::Relayed).then(|| (address, port).into()),
-        extensions: None,
+    let second = local.other_family.map(|pair| host(pair.address, pair.advertised, pair.rtp, pair.rtcp));
+    let hosts: Vec<_> = std::iter::once(host(local.address, address, local.rtp, local.rtcp)).chain(second).collect();
+    let kind = if options.ice == Ice::ForceRelay { CandidateKind::Relayed } else { CandidateKind::Host };
+    our_candidates(&hosts, kind, theirs)
+}
+
+/// RFC 8445 §5.1.1.3: one for each base. Sixteen letters and digits, as rtpengine writes them.
+fn foundation(seed: &str, base: IpAddr) -> String {
+    const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut hasher = DefaultHasher::new();
+    (seed, base).hash(&mut hasher);
+    let mut left = hasher.finish();
+    let character = |_| {
+        let character = ALPHANUMERIC[(left % 62) as usize];
+        // A 64-bit number has eleven digits to this base; the rest follows from them.
+        left = left / 62 ^ left.rotate_left(7);
+        char::from(character)
     };
-    let rtcp = local.rtcp.filter(|_| !media.rtcp_mux.agreed && media.protocol.is_rtp());
-    let both = [Some(of(1, local.rtp)), rtcp.map(|port| of(2, port))];
-    both.into_iter().flatten().collect()
+    (0..16).map(character).collect()
+}
+
+/// RFC 8839 §4.4.1.2.2: a controlling agent names the pair that its checks have chosen.
+fn remote_candidates(media: &Media, local: &Local, kind: Kind) -> Vec<(u8, SocketAddr)> {
+    let has_chosen = kind.is_offer() && media.is_full_agent() && media.rtcp_mux.agreed;
+    local.connected_to.filter(|_| has_chosen).map(|addr| (1, addr)).into_iter().collect()
 }

@@ -8,19 +8,21 @@
 use crate::limits::UNHEARD_PACKETS_MAX;
 use crate::options::Learning as Mode;
 use crate::party::{Heard, Local, Media};
-use crate::sdp::{Codec as SdpCodec, MediaDescription, MediaKind, OurPlaces, Pointing, pointing};
+use crate::sdp::{Candidate, Codec as SdpCodec, MediaDescription, MediaKind, OurPlaces, Pointing, pointing};
 use crate::settings::Settings;
-use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
+use crosspoint_contract::limits::{CANDIDATES_PER_LEG_MAX, FORMATS_PER_LEG_MAX};
 use crosspoint_contract::{
-    CertificateDigest, Codec, Direction, Format, LearnFrom, Learning, Medium, RtpRemote, Security,
+    CertificateDigest, Codec, Direction, Format, IceCandidate, IceChecks, LearnFrom, Learning, Medium, RtpRemote,
+    Security,
 };
 use std::net::{IpAddr, SocketAddr};
 
 /// How long after signaling an address may be learnt: rtpengine's delay.
 const LEARNING_WINDOW_MS: u32 = 3_000;
 
-/// `None` while there is nothing to tell. Where media is known to flow one way, the party need not speak to be sent to.
-pub fn of(media: &Media, is_one_way: bool, tos: u8, settings: &Settings) -> Option<RtpRemote> {
+/// `None` while there is nothing to tell. A party that was offered to is controlled by us, where ICE checks; where media is
+/// known to flow one way, the party need not speak to be sent to.
+pub fn of(media: &Media, was_offered: bool, is_one_way: bool, tos: u8, settings: &Settings) -> Option<RtpRemote> {
     let (heard, local) = (media.heard.as_ref()?, media.local.as_ref()?);
     let security = security(media, heard)?;
     let sendable =
@@ -32,9 +34,13 @@ pub fn of(media: &Media, is_one_way: bool, tos: u8, settings: &Settings) -> Opti
         rtcp_mux,
         security,
         // RFC 8445 §6.1.1: of two lite agents nobody checks; packets go to the default candidates.
-        ice: media.ice.as_ref().and(heard.ice.clone()).filter(|_| !heard.ice_lite),
+        ice: media.ice.as_ref().and(heard.ice.clone()).filter(|_| !heard.ice_lite || media.is_full_agent()),
         our_ice: media.ice.clone(),
-        checks: None,
+        checks: media.is_full_agent().then(|| IceChecks {
+            // RFC 8445 §6.1.1: beside a lite agent the full one controls; else who has offered.
+            controlling: heard.ice_lite || was_offered,
+            candidates: candidates(media, heard, local, settings),
+        }),
         learning: learning(media),
         unheard_packets_max: if is_one_way { 0 } else { UNHEARD_PACKETS_MAX },
         formats: formats(&heard.codecs),
@@ -42,6 +48,29 @@ pub fn of(media: &Media, is_one_way: bool, tos: u8, settings: &Settings) -> Opti
         direction: seen_from_us(media.direction),
         tos,
     })
+}
+
+/// Where the party may be checked: what a description may name, of a family that the leg has ports in, best first.
+fn candidates(media: &Media, heard: &Heard, local: &Local, settings: &Settings) -> Vec<IceCandidate> {
+    let components = if media.rtcp_mux.agreed || local.rtcp.is_none() { 1..=1 } else { 1..=2 };
+    let is_ours = |candidate: &&Candidate| {
+        candidate.transport.eq_ignore_ascii_case("UDP")
+            && components.contains(&candidate.component)
+            && may_check(candidate.address, local, settings)
+    };
+    let named = heard.candidates.iter().filter(is_ours);
+    let mut candidates: Vec<_> = named
+        .map(|named| IceCandidate { component: named.component, addr: named.address, priority: named.priority })
+        .collect();
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.priority));
+    candidates.truncate(CANDIDATES_PER_LEG_MAX);
+    candidates
+}
+
+fn may_check(address: SocketAddr, local: &Local, settings: &Settings) -> bool {
+    let bases = [Some(local.address), local.other_family.map(|pair| pair.address)];
+    let base = bases.into_iter().flatten().find(|base| base.is_ipv6() == address.is_ipv6());
+    base.is_some_and(|base| is_place(address, base)) && !is_ours(address, settings)
 }
 
 fn security(media: &Media, heard: &Heard) -> Option<Security> {
@@ -72,25 +101,35 @@ pub fn misdirection(line: &MediaDescription, settings: &Settings) -> Option<Poin
 
 /// What a description may point us at.
 fn may_send(address: SocketAddr, heard: &Heard, local: &Local, settings: &Settings) -> bool {
+    let is_family = address.is_ipv6() == local.address.is_ipv6();
+    is_family && is_place(address, local.address) && (heard.is_link || !is_ours(address, settings))
+}
+
+fn is_ours(address: SocketAddr, settings: &Settings) -> bool {
+    let in_range = (settings.port_min..=settings.port_max).contains(&address.port());
+    in_range && settings.home_of(address.ip().to_canonical()).is_some()
+}
+
+/// Whether somebody may be there, seen from an address of ours.
+fn is_place(address: SocketAddr, base: IpAddr) -> bool {
     let ip = address.ip();
-    let is_ours = || {
-        let in_range = (settings.port_min..=settings.port_max).contains(&address.port());
-        in_range && settings.home_of(ip).is_some()
-    };
     address.port() != 0
-        && ip.is_ipv6() == local.address.is_ipv6()
         && !ip.is_unspecified()
         && !ip.is_multicast()
         && !is_broadcast(ip)
         && !is_link_local(ip)
-        && (local.address.is_loopback() || !ip.is_loopback())
-        && (heard.is_link || !is_ours())
+        && (base.is_loopback() || !is_loopback(ip))
 }
 
 /// A port of ours is reached where it is, whatever it is advertised as.
 fn reached_at(address: SocketAddr, heard: &Heard, settings: &Settings) -> SocketAddr {
     let home = settings.home_of(address.ip()).filter(|_| heard.is_link);
     SocketAddr::new(home.unwrap_or(address.ip()), address.port())
+}
+
+/// IPv4 addresses in IPv6 dress included, which the kernel would send out as what they are.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }
 
 /// RFC 3927, RFC 4291 §2.5.6.

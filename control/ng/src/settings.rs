@@ -108,4 +108,9 @@ impl Interface {
         let of_family = self.addresses.iter().find(|a| a.local.is_ipv6() == is_ipv6);
         of_family.or_else(|| self.addresses.first()).copied()
     }
+
+    /// The first address of the family that `beside` is not of.
+    pub fn other_family(&self, beside: InterfaceAddress) -> Option<InterfaceAddress> {
+        self.addresses.iter().find(|a| a.local.is_ipv6() != beside.local.is_ipv6()).copied()
+    }
 }

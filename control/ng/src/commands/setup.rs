@@ -5,6 +5,7 @@
 //! taken them: a port that somebody else has turns out then, and another takes its place.
 
 use super::call_id;
+use crate::call::{Call, Kit};
 use crate::core::{NgCore, Outcome};
 use crate::dictionary::Dict;
 use crate::effect::{Peer, Turn};
@@ -12,6 +13,7 @@ use crate::error::NgError;
 use crate::identity::{self, Dialogue};
 use crate::negotiate;
 use crate::options::Options;
+use crate::party::PartyId;
 use crate::plan::{self, Kind};
 use crate::remote;
 use crate::reply::Reply;
@@ -39,7 +41,7 @@ impl NgCore {
         let id = call_id(options)?;
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         if options.fragment {
-            return self.take_fragment(id, options);
+            return self.take_fragment(id, options.from_tag.as_deref(), true, options, turn);
         }
         let mut description = read(options)?;
         if options.loop_protect && self.is_loop(&description) {
@@ -64,7 +66,7 @@ impl NgCore {
         options.from_tag.as_deref().ok_or(NgError::NoFromTag)?;
         options.to_tag.as_deref().ok_or(NgError::NoToTag)?;
         if options.fragment {
-            return self.take_fragment(id, options);
+            return self.take_fragment(id, options.to_tag.as_deref(), false, options, turn);
         }
         let mut description = read(options)?;
         let key = self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
@@ -78,10 +80,32 @@ impl NgCore {
         Ok(Outcome::Setup(Box::new(Setup { key, dialogue, description, request, kind, is_new, beside })))
     }
 
-    /// RFC 8840: further candidates of a party. A lite agent waits for checks and needs none of them (RFC 8445 §2.5).
-    fn take_fragment(&self, id: &str, options: &Options) -> Result<Outcome, NgError> {
-        self.call_by_id(id).ok_or(NgError::UnknownCallId)?;
-        sdp::read_fragment(options.sdp.as_deref().ok_or(NgError::NoSdp)?).map_err(of_sdp)?;
+    /// RFC 8840 §4.4: further candidates of a party. They may overtake its description, even the one that begins the call.
+    fn take_fragment(
+        &mut self,
+        id: &str,
+        tag: Option<&str>,
+        may_be_first: bool,
+        options: &Options,
+        turn: &mut Turn,
+    ) -> Result<Outcome, NgError> {
+        let text = options.sdp.as_deref().ok_or(NgError::NoSdp)?;
+        let fragment = sdp::read_fragment(text).map_err(of_sdp)?;
+        let key = self.call_by_id(id);
+        if key.is_none() && !may_be_first {
+            return Err(NgError::UnknownCallId);
+        }
+        let tag = tag.unwrap_or_default();
+        let (mut kit, calls) = self.kit();
+        let call = key.and_then(|key| calls.get_mut(&key));
+        let known = call.and_then(|call| {
+            let party = call.party_by_tag(tag)?;
+            (!call.parties[party].media.is_empty()).then_some((call, party))
+        });
+        match known {
+            Some((call, party)) => trickle(call, party, &fragment, &mut kit, turn),
+            None => self.fragments.keep(id, tag, text, turn.now.monotonic_ms),
+        }
         Ok(Outcome::Reply(Reply::ok(Dict::new())))
     }
 
@@ -94,6 +118,9 @@ impl NgCore {
         turn: &mut Turn,
     ) -> Result<Dialogue, NgError> {
         let now_us = turn.now.unix_us;
+        let tag = if kind == Kind::Offer { &options.from_tag } else { &options.to_tag };
+        let call_id = options.call_id.as_deref().unwrap_or_default();
+        let early = self.fragments.take(call_id, tag.as_deref().unwrap_or_default(), turn.now.monotonic_ms);
         let (mut kit, calls) = self.kit();
         let call = calls.get_mut(&key).ok_or(NgError::UnknownCallId)?;
         call.last_signal_us = now_us;
@@ -101,12 +128,14 @@ impl NgCore {
             true => {
                 let dialogue = identity::of_offer(call, options, now_us)?;
                 negotiate::offer(call, dialogue, description, options, &mut kit, turn)?;
+                add_early(call, dialogue, &early);
                 dialogue
             }
             false => {
                 let dialogue = identity::of_answer(call, options, now_us)?;
                 negotiate::hold_to_offer(call, dialogue.from, description);
                 negotiate::answer(call, dialogue, description, options, &mut kit, turn)?;
+                add_early(call, dialogue, &early);
                 negotiate::commit(call, dialogue, &mut kit, turn);
                 dialogue
             }
@@ -117,6 +146,23 @@ impl NgCore {
         }
         self.count_silence_anew(key, turn);
         Ok(dialogue)
+    }
+}
+
+/// Candidates that came before the description.
+fn add_early(call: &mut Call, dialogue: Dialogue, early: &[Box<str>]) {
+    for fragment in early.iter().filter_map(|text| sdp::read_fragment(text).ok()) {
+        negotiate::trickle(call, dialogue.from, &fragment);
+    }
+}
+
+/// The party's lines have these candidates too; the dataplane hears of them where it knows the party already.
+fn trickle(call: &mut Call, party: PartyId, fragment: &SessionDescription, kit: &mut Kit, turn: &mut Turn) {
+    for index in negotiate::trickle(call, party, fragment) {
+        let media = &call.parties[party].media[index];
+        if media.is_full_agent() && media.local.as_ref().is_some_and(|local| local.described) {
+            call.describe(party, index, kit, turn);
+        }
     }
 }
 

@@ -22,7 +22,8 @@ use std::net::SocketAddr;
 
 /// A leg that is nobody's.
 pub(crate) struct Orphan {
-    rtp: SocketAddr,
+    /// Of RTP, in the first family and in the other.
+    ports: [Option<SocketAddr>; 2],
     silent: bool,
     /// Its party is not expected to send.
     is_held: bool,
@@ -69,7 +70,7 @@ impl NgCore {
             legs.all(|local| found.get(&local.leg).is_some_and(|leg| is_as_told(leg, local)))
         });
         for local in call.legs() {
-            self.ports.reserve(local.address, local.rtp);
+            local.pairs().for_each(|(address, rtp)| self.ports.reserve(address, rtp));
         }
         compare(&mut call, found, &mut self.kit().0);
         let deletions = call.parties.iter().filter_map(|party| match party.deleted {
@@ -115,8 +116,9 @@ impl NgCore {
             let is_held = rtp.remote.as_ref().is_some_and(|remote| !remote.direction.receives());
             // Of a leg that was not told of its party nothing is ever said.
             let silent = found.silent || rtp.remote.is_none();
-            self.orphans.insert(found.leg, Orphan { rtp: rtp.request.rtp, silent, is_held });
-            self.ports.reserve(rtp.request.rtp.ip(), rtp.request.rtp.port());
+            let ports = [Some(rtp.request.rtp), rtp.request.other_family.map(|pair| pair.rtp)];
+            self.orphans.insert(found.leg, Orphan { ports, silent, is_held });
+            ports.into_iter().flatten().for_each(|rtp| self.ports.reserve(rtp.ip(), rtp.port()));
         }
         if !self.orphans.is_empty() {
             self.timers.set(Timer::Orphans, turn.now.monotonic_ms + ORPHANS_KEPT_MS);
@@ -148,7 +150,8 @@ impl NgCore {
     /// Their ports rest.
     pub(super) fn forget_orphans(&mut self, which: impl Fn(LegId) -> bool, turn: &Turn) -> Vec<LegId> {
         let gone: Vec<LegId> = self.orphans.keys().copied().filter(|leg| which(*leg)).collect();
-        for Orphan { rtp, .. } in gone.iter().filter_map(|leg| self.orphans.remove(leg)).collect::<Vec<_>>() {
+        let orphans: Vec<Orphan> = gone.iter().filter_map(|leg| self.orphans.remove(leg)).collect();
+        for rtp in orphans.into_iter().flat_map(|orphan| orphan.ports).flatten() {
             self.ports.release(rtp.ip(), rtp.port(), turn.now.monotonic_ms, self.settings.port_rest_ms);
         }
         gone
@@ -186,6 +189,7 @@ fn compare(call: &mut Call, found: &Found, kit: &mut Kit) {
 fn is_as_told(leg: &LegSnapshot, local: &crate::party::Local) -> bool {
     leg.rtp.as_ref().is_some_and(|rtp| {
         rtp.request.rtp == local.rtp_address()
+            && rtp.request.other_family == local.other_family.map(|pair| pair.ports())
             && rtp.remote.is_some() == local.described
             && local.sinks.as_ref() == Some(&rtp.sinks)
             && local.filter == Some(rtp.filter)

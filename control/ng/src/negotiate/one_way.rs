@@ -71,7 +71,7 @@ pub fn subscribe(
 ) -> Result<(), NgError> {
     prepare(call, [subscriber, subscriber], description, options, kit);
     for (index, line) in description.media.iter().enumerate().filter(|(_, line)| is_relayed(line)) {
-        let wish = Wish::read(line, options);
+        let wish = Wish::read(line, options, false);
         let media = &mut call.parties[subscriber].media[index];
         media.direction = Direction::ReceiveOnly;
         decide(media, &wish, options, kit);

@@ -120,7 +120,7 @@ pub const OPTIONS: &[Row] = &[
     done("AVP", &[], Flag(|o| transport_part(o, |t| t.feedback = false))),
     done("AVPF", &[], Flag(|o| transport_part(o, |t| t.feedback = true))),
     done("ICE", &[], Words(words::ice)),
-    implied("ICE-lite", "we are lite on every leg", Words(words::ice_lite)),
+    done("ICE-lite", &[], Words(words::ice_lite)),
     done("reject-ICE", &[], Flag(|o| o.reject_ice = true)),
     done("trickle-ICE", &[], Flag(|o| o.trickle_ice = true)),
     done("fragment", &[], Flag(|o| o.fragment = true)),

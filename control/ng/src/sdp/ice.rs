@@ -1,5 +1,6 @@
 //! What a description says of ICE (RFC 8839).
 
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// The ICE attributes of one m-line, the session's inherited.
@@ -16,7 +17,7 @@ pub struct IceDescription {
 }
 
 /// `a=candidate` (RFC 8839 §5.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     pub foundation: String,
     /// 1: RTP, 2: RTCP.
@@ -31,7 +32,7 @@ pub struct Candidate {
     pub extensions: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CandidateKind {
     Host,
     ServerReflexive,
@@ -72,13 +73,15 @@ pub struct HostAddress {
     pub rtcp: Option<SocketAddr>,
 }
 
-/// Our candidates for one m-line, in 10.5's order: RTP on each interface, then RTCP on each. `kind` is host, or relayed for
+/// Our candidates for one m-line, in 10.5's order: RTP on each address, then RTCP on each. `kind` is host, or relayed for
 /// `ICE=force-relay`. Where the party's own candidates stay beside ours (`theirs`), ours are preferred to its first of the
-/// kind by one; else they have the highest preference of RFC 8445 §5.1.2.1.
+/// kind by one, or come below all of the kind where that has the highest preference already; else they have the highest
+/// preference of RFC 8445 §5.1.2.1.
 pub fn our_candidates(ours: &[HostAddress], kind: CandidateKind, theirs: &[Candidate]) -> Vec<Candidate> {
     let beside = theirs.iter().find(|candidate| candidate.kind == kind && candidate.component == 1);
     let (type_preference, local_preference) = match beside.map(|candidate| candidate.priority) {
-        Some(priority) => (priority >> 24, ((priority >> 8 & 0xffff) + 1).min(0xffff)),
+        Some(priority) if priority >> 8 & 0xffff == 0xffff => ((priority >> 24).saturating_sub(1), 0),
+        Some(priority) => (priority >> 24, (priority >> 8 & 0xffff) + 1),
         None => (kind.type_preference(), 0xffff),
     };
     let candidate = |component: u8, address: SocketAddr, index: u32, foundation: &str| Candidate {
@@ -149,7 +152,7 @@ mod tests {
             priorities(&our_candidates(&hosts()[..1], CandidateKind::Host, &[theirs(local_preference)]))
         };
         assert_eq!(of(1000), [(126, 1001, 255), (126, 1001, 254)]);
-        assert_eq!(of(65535), [(126, 65535, 255), (126, 65535, 254)], "no overflow, as it has in rtpengine");
+        assert_eq!(of(65535), [(125, 0, 255), (125, 0, 254)]);
     }
 
     #[test]
