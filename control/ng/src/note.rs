@@ -15,7 +15,7 @@ use crate::party::Deletion;
 use serde::{Deserialize, Serialize};
 
 /// Raised with each change of what a call, its parties and lines are made of, here and in the contract's types.
-const LAYOUT: u32 = 5;
+const LAYOUT: u32 = 6;
 
 /// Most calls fit, so that their text moves in memory rarely.
 const NOTE_BYTES: usize = 2048;
