@@ -45,4 +45,4 @@ pub use rtp::{
 };
 
 /// Version of everything in this crate. Peers of different versions refuse each other in `Hello`.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
