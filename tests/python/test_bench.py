@@ -209,8 +209,10 @@ class Others(unittest.TestCase):
         report = document("setup", "--rounds=1", "--seconds=0.3")
         for name in ("self", "rtpengine"):
             self.assertGreater(subject(report, name)["measures"]["triples_per_second"]["value"], 10)
-        report = document("setup", "--target=self", "--signaling=webrtc", "--calls=10", "--per-second=10")
-        self.assertEqual(report["subjects"][0]["measures"]["webrtc_calls_failed"]["value"], 0)
+        report = document("setup", "--target=self", "--signaling=webrtc", "--calls=10", "--per-second=10", "--talk=1")
+        measures = report["subjects"][0]["measures"]
+        self.assertEqual(measures["webrtc_calls_failed"]["value"], 0)
+        self.assertGreater(measures["webrtc_cpu_ns_per_packet"]["value"], 100)
 
     def test_held_calls_are_weighed(self):
         report = document("hold", "--calls=200")

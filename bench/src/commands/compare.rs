@@ -18,7 +18,8 @@ use clap::Args;
 
 #[derive(Args, Debug)]
 pub struct CompareArgs {
-    /// What is measured, in turn: self, rtpengine, bare:uring, bare:mmsg, a path, or ng:udp:ADDRESS:PORT.
+    /// What is measured, in turn: self, rtpengine, bare:uring, bare:mmsg, a path, or ng:udp:ADDRESS:PORT; each
+    /// may be given a name, as in old=/tmp/crosspoint.
     #[arg(long, default_values = ["self", "rtpengine", "bare:uring", "bare:mmsg"], num_args = 1.., value_delimiter = ',')]
     pub target: Vec<String>,
     /// Counted rounds of each.
@@ -53,7 +54,8 @@ pub fn run(args: &CompareArgs, progress: &Progress) -> anyhow::Result<Document> 
             allow_remote: false,
         };
         let target = Target::open(name, None, &options)?;
-        let rig = Rig::new(target, plan_for(&args.load, name)?, settings.clone(), progress)?;
+        let plan = plan_for(&args.load, &target)?;
+        let rig = Rig::new(target, plan, settings.clone(), progress)?;
         document.subjects.push(wire_subject(&rig));
         rigs.push(rig);
     }

@@ -3,6 +3,7 @@
 //! Resident memory of the relay's processes and what the kernel keeps for sockets, before and after; one target after
 //! another, so that none is measured beside another's sockets.
 
+use crate::commands::load_args::PortRange;
 use crate::host::process;
 use crate::interrupt;
 use crate::report::document::{Document, Measure, Subject};
@@ -21,13 +22,16 @@ pub struct HoldArgs {
     /// Calls to hold, each with two plain legs.
     #[arg(long, default_value_t = 4000)]
     calls: usize,
+    /// Media ports that started relays may use: a call takes four.
+    #[arg(long, default_value = "10000-32767", value_name = "FROM-TO")]
+    ports: PortRange,
 }
 
 pub fn run(args: &HoldArgs, progress: &Progress) -> anyhow::Result<Document> {
     let mut document = Document::new("hold", format!("{} calls held, two plain legs each", args.calls));
     for name in &args.target {
         let options =
-            Options { core: None, nice: 0, ports: (10_000, 32_767), arguments: Vec::new(), allow_remote: false };
+            Options { core: None, nice: 0, ports: args.ports.ends(), arguments: Vec::new(), allow_remote: false };
         let target = Target::open(name, None, &options)?;
         document.subjects.push(hold(args, &target, progress)?);
     }
@@ -50,7 +54,8 @@ fn hold(args: &HoldArgs, target: &Target, progress: &Progress) -> anyhow::Result
     let after = (process::memory(&ids).resident_bytes, process::socket_memory_bytes(), process::descriptors(&ids));
     let mut subject = Subject { name: target.name.clone(), ..Subject::default() };
     let mut put = |name: &str, grown: f64, unit: &str| {
-        subject.measures.insert(name.into(), Measure { value: grown / args.calls as f64, unit: unit.into() });
+        // Adding zero takes the sign off a zero.
+        subject.measures.insert(name.into(), Measure { value: grown / args.calls as f64 + 0.0, unit: unit.into() });
     };
     put("resident_per_call", (after.0 as f64 - before.0 as f64) / 1024.0, "KiB");
     if let (Some(before), Some(after)) = (before.1, after.1) {

@@ -203,6 +203,12 @@ pub struct PortRange {
     to: u16,
 }
 
+impl PortRange {
+    pub fn ends(self) -> (u16, u16) {
+        (self.from, self.to)
+    }
+}
+
 impl FromStr for PortRange {
     type Err = String;
 

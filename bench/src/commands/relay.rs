@@ -75,7 +75,7 @@ pub fn run(args: &RelayArgs, progress: &Progress) -> anyhow::Result<Document> {
 }
 
 fn measure(args: &RelayArgs, target: Target, settings: &Settings, progress: &Progress) -> anyhow::Result<Subject> {
-    let plan = plan_for(&args.load, &target.name)?;
+    let plan = plan_for(&args.load, &target)?;
     let rate = args.load.rate(&plan);
     let mut rig = Rig::new(target, plan, settings.clone(), progress)?;
     let mut subject = wire_subject(&rig);
@@ -102,7 +102,7 @@ fn curve_point(
     progress: &Progress,
     subject: &mut Subject,
 ) -> anyhow::Result<Target> {
-    let mut plan = plan_for(&args.load, &target.name)?;
+    let mut plan = plan_for(&args.load, &target)?;
     plan.calls = if plan.one_way { flows } else { flows.div_ceil(2) };
     if target.name == Loop::Uring.to_string() && 2 * plan.calls > CONTROL_PARTIES_MAX {
         return Ok(target);
@@ -115,9 +115,9 @@ fn curve_point(
 
 /// The plan as this target gets it. A control passes on what it gets: sealing would change its packets, not its work, so it
 /// gets plain ones as long as the longest of the wire.
-pub fn plan_for(load: &LoadArgs, target: &str) -> anyhow::Result<Plan> {
+pub fn plan_for(load: &LoadArgs, target: &Target) -> anyhow::Result<Plan> {
     let mut plan = load.plan()?;
-    if target.starts_with("bare:") {
+    if target.is_bare() {
         let tags = plan.security.legs.into_iter().flatten().map(|suite| suite.rtp_tag_bytes());
         plan.payload_bytes += tags.max().unwrap_or(0);
         plan.security = Security::default();

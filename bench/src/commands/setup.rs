@@ -6,6 +6,7 @@
 //! As WebRTC clients (`--signaling webrtc`): whole calls at a rate, each with two clients that have a WebSocket, ICE, DTLS and
 //! audio of their own. A call counts as up when both sides hear each other.
 
+use crate::host::process;
 use crate::interrupt;
 use crate::report::document::{Document, Measure, Ratio, Subject, median};
 use crate::report::progress::Progress;
@@ -53,6 +54,9 @@ pub struct SetupArgs {
     /// WebRTC: calls placed a second.
     #[arg(long, default_value_t = 50)]
     per_second: u32,
+    /// WebRTC: seconds that all calls talk at the same time, for what a packet costs then.
+    #[arg(long, default_value_t = 5.0)]
+    talk: f64,
     /// Address a relay on another machine, which must be yours.
     #[arg(long)]
     allow_remote: bool,
@@ -214,14 +218,16 @@ fn as_webrtc_clients(args: &SetupArgs) -> anyhow::Result<Document> {
     let load =
         format!("{} WebRTC calls, {} a second: WebSocket, ICE, DTLS, audio both ways", args.calls, args.per_second);
     let mut document = Document::new("setup", load);
-    let plan = load::Plan { calls: args.calls, per_second: args.per_second, talk: Duration::ZERO };
+    let plan = load::Plan { calls: args.calls, per_second: args.per_second, talk: Duration::from_secs_f64(args.talk) };
     let begun = Instant::now();
     let mut all_up = Duration::ZERO;
+    let mut readings = Vec::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(load::run(&format!("ws://{http}/signal"), &plan, |moment| {
         if moment == load::Moment::AllUp {
             all_up = begun.elapsed();
         }
+        readings.push(Spent::by(&target));
     }));
     let mut subject = Subject { name: target.name.clone(), ..Subject::default() };
     let mut put = |name: &str, value: f64, unit: &str| {
@@ -232,6 +238,26 @@ fn as_webrtc_clients(args: &SetupArgs) -> anyhow::Result<Document> {
     for (quantile, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
         put(&format!("invite_to_answer_{quantile}"), micros_at(&report.set_up, share), "µs");
     }
+    if let [before, after] = &readings[..]
+        && after.packets > before.packets
+    {
+        let packets = after.packets - before.packets;
+        put("webrtc_packets_forwarded", packets, "packets");
+        put("webrtc_cpu_ns_per_packet", (after.cpu_ns - before.cpu_ns) as f64 / packets, "ns");
+    }
     document.subjects.push(subject);
     Ok(document)
+}
+
+/// What the relay had used and sent at one moment.
+struct Spent {
+    cpu_ns: u64,
+    packets: f64,
+}
+
+impl Spent {
+    fn by(target: &Target) -> Spent {
+        let packets = target.metrics().map_or(0.0, |metrics| metrics.packets_sent);
+        Spent { cpu_ns: process::thread_cpu_ns(&target.process_ids()).values().sum(), packets }
+    }
 }

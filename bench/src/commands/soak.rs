@@ -7,7 +7,7 @@
 //! ```
 
 use crate::commands::load_args::LoadArgs;
-use crate::commands::relay::{plan_for, wire_subject};
+use crate::commands::relay::wire_subject;
 use crate::host::affinity::SessionPriority;
 use crate::host::process;
 use crate::interrupt;
@@ -61,7 +61,7 @@ struct Sample {
 }
 
 pub fn run(args: &SoakArgs, progress: &Progress) -> anyhow::Result<Document> {
-    let plan = plan_for(&args.load, &args.target)?;
+    let plan = args.load.plan()?;
     let settings = args.load.settings()?;
     let _priority = SessionPriority::raise(settings.nice);
     let options = Options {

@@ -46,7 +46,7 @@ fn header(facts: &Facts) -> String {
 
 fn costs(document: &Document) -> String {
     let mut text = format!(
-        "{:<16}{:>11}{:>14}{:>9}{:>9}{:>11}{:>11}{:>11}\n",
+        "{:<16} {:>11}{:>14}{:>9}{:>9}{:>11}{:>11}{:>11}\n",
         "", "packets/s", "CPU ns/packet", "lost", "core %", "a batch", "calls/pkt", "KiB/call"
     );
     for subject in document.subjects.iter().filter(|subject| !subject.trials.is_empty()) {
@@ -58,7 +58,7 @@ fn costs(document: &Document) -> String {
         let memory = subject.memory.map(|memory| (memory.resident_bytes + memory.kernel_bytes.unwrap_or(0.0)) / 1024.0);
         let _ = writeln!(
             text,
-            "{:<16}{:>11}{:>14}{:>9}{:>9}{:>11}{:>11}{:>11}",
+            "{:<16} {:>11}{:>14}{:>9}{:>9}{:>11}{:>11}{:>11}",
             subject.name,
             number(of(|trial| Some(trial.offered_per_second)), 0),
             number(of(|trial| trial.cpu_ns_per_packet), 0),
@@ -74,7 +74,7 @@ fn costs(document: &Document) -> String {
 
 fn latencies(document: &Document) -> String {
     let mut text = format!(
-        "{:<16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>12}\n",
+        "{:<16} {:>9}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>12}\n",
         "µs", "p50", "p90", "p99", "p99.9", "max", "left late*", "reordered", "duplicates"
     );
     for subject in document.subjects.iter().filter(|subject| !subject.trials.is_empty()) {
@@ -82,7 +82,7 @@ fn latencies(document: &Document) -> String {
         let sum = |figure: fn(&Trial) -> u64| subject.trials.iter().map(figure).sum::<u64>();
         let _ = writeln!(
             text,
-            "{:<16}{:>9.0}{:>9.0}{:>9.0}{:>9.0}{:>9.0}{:>12.0}{:>12}{:>12}",
+            "{:<16} {:>9.0}{:>9.0}{:>9.0}{:>9.0}{:>9.0}{:>12.0}{:>12}{:>12}",
             subject.name,
             of(|trial| trial.latency_us.p50),
             of(|trial| trial.latency_us.p90),
@@ -100,13 +100,13 @@ fn latencies(document: &Document) -> String {
 fn of_subject(subject: &Subject) -> String {
     let mut text = String::new();
     if let Some(share) = subject.idle_share {
-        let _ = writeln!(text, "{:<16}idle with its calls silent: {:.2} % of a core", subject.name, share * 100.0);
+        let _ = writeln!(text, "{:<16} idle with its calls silent: {:.2} % of a core", subject.name, share * 100.0);
     }
     if let Some(memory) = subject.memory.filter(|_| !subject.is_control) {
         let kernel = memory.kernel_bytes.map_or("not visible".into(), |bytes| format!("{:.1} KiB", bytes / 1024.0));
         let _ = writeln!(
             text,
-            "{:<16}a call: {:.1} KiB resident, {:.1} KiB proportional, kernel's sockets {kernel}, {:.1} descriptors",
+            "{:<16} a call: {:.1} KiB resident, {:.1} KiB proportional, kernel's sockets {kernel}, {:.1} descriptors",
             subject.name,
             memory.resident_bytes / 1024.0,
             memory.proportional_bytes / 1024.0,
@@ -119,7 +119,7 @@ fn of_subject(subject: &Subject) -> String {
     for trial in &subject.curve {
         let _ = writeln!(
             text,
-            "{:<16}{:>7} flows: {:>6} ns a packet, {} lost of {}, p99 {:.0} µs",
+            "{:<16} {:>7} flows: {:>6} ns a packet, {} lost of {}, p99 {:.0} µs",
             subject.name,
             trial.flows,
             number(trial.cpu_ns_per_packet, 0),
@@ -159,7 +159,7 @@ fn search(found: &Found) -> String {
     let bound = if found.at_least { "at least " } else { "" };
     let why = if found.at_least { "; the generator gave up first" } else { "" };
     format!(
-        "{:<16}{bound}{:.0} packets/s {condition} ({} trials{why})\n",
+        "{:<16} {bound}{:.0} packets/s {condition} ({} trials{why})\n",
         found.target, found.packets_per_second, found.trials
     )
 }

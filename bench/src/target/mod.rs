@@ -6,7 +6,7 @@
 //! ```text
 //!   self, crosspoint         the program beside this one          ng:udp:127.0.0.1:2223   one that runs already
 //!   rtpengine                from the path                        bare:uring, bare:mmsg   the controls
-//!   /usr/local/bin/rtpengine a program by its path
+//!   /usr/local/bin/rtpengine a program by its path        NAME=any of these     called so in the report
 //! ```
 
 pub mod metrics;
@@ -60,7 +60,14 @@ enum Kind {
 
 impl Target {
     /// `spawn`: what to start behind an `ng:udp:` address.
-    pub fn open(name: &str, spawn: Option<&str>, options: &Options) -> anyhow::Result<Target> {
+    pub fn open(given: &str, spawn: Option<&str>, options: &Options) -> anyhow::Result<Target> {
+        let (alias, name) = named(given);
+        let mut target = Target::open_by(name, spawn, options)?;
+        target.name = alias.to_owned();
+        Ok(target)
+    }
+
+    fn open_by(name: &str, spawn: Option<&str>, options: &Options) -> anyhow::Result<Target> {
         let bare = [Loop::Uring, Loop::Mmsg].into_iter().find(|one| one.to_string() == name);
         if let Some(kind) = bare {
             return Ok(Target::new(name, Kind::Bare(kind), None, options));
@@ -186,6 +193,15 @@ impl Drop for Target {
     }
 }
 
+/// `NAME=TARGET`, or a target that is called by its file name.
+pub fn named(given: &str) -> (&str, &str) {
+    match given.split_once('=') {
+        Some((alias, name)) if !alias.is_empty() && !alias.contains(['/', ':', ' ']) => (alias, name),
+        _ if given.starts_with("ng:") => (given, given),
+        _ => (given.rsplit('/').next().unwrap_or(given), given),
+    }
+}
+
 /// Load on a machine that did not ask for it is an attack.
 fn refuse_remote(addr: SocketAddr, options: &Options) -> anyhow::Result<()> {
     if addr.ip().is_loopback() || options.allow_remote {
@@ -194,4 +210,16 @@ fn refuse_remote(addr: SocketAddr, options: &Options) -> anyhow::Result<()> {
     bail!(
         "{addr} is not on this machine. A benchmark sent to somebody else's relay is an attack; if it is yours, say --allow-remote"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn a_target_is_called_by_its_alias_or_its_file_name() {
+        assert_eq!(named("old=/tmp/a/crosspoint"), ("old", "/tmp/a/crosspoint"));
+        assert_eq!(named("/usr/bin/rtpengine"), ("rtpengine", "/usr/bin/rtpengine"));
+        assert_eq!(named("ng:udp:127.0.0.1:2223"), ("ng:udp:127.0.0.1:2223", "ng:udp:127.0.0.1:2223"));
+    }
 }

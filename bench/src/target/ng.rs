@@ -33,7 +33,12 @@ pub struct Reply<'a> {
 
 impl Reply<'_> {
     pub fn sdp(&self) -> Option<&str> {
-        let at = find(self.body, b"3:sdp")? + 5;
+        self.string(b"3:sdp")
+    }
+
+    /// The string behind this key.
+    fn string(&self, key: &[u8]) -> Option<&str> {
+        let at = find(self.body, key)? + key.len();
         let colon = at + find(&self.body[at..], b":")?;
         let bytes: usize = std::str::from_utf8(&self.body[at..colon]).ok()?.parse().ok()?;
         std::str::from_utf8(self.body.get(colon + 1..)?.get(..bytes)?).ok()
@@ -89,7 +94,9 @@ impl Client {
             let wanted = format!("6:result{}:{result}", result.len());
             if find(body, wanted.as_bytes()).is_none() {
                 let command = keys.iter().find(|(key, _)| *key == "command").map_or("", |(_, value)| value);
-                bail!("the relay refuses `{command}`: {}", String::from_utf8_lossy(body));
+                let reply = Reply { body };
+                let whole = String::from_utf8_lossy(body);
+                bail!("the relay refuses `{command}`: {}", reply.string(b"12:error-reason").unwrap_or(&whole));
             }
             return Ok(Reply { body: &self.reply[head..bytes] });
         }
@@ -108,6 +115,8 @@ mod tests {
     fn the_sdp_of_a_reply_is_read_by_its_length() {
         let body = b"d3:sdp9:v=0\r\ns=-\r6:result2:oke";
         assert_eq!(Reply { body }.sdp(), Some("v=0\r\ns=-\r"));
+        let refused = b"d6:result5:error12:error-reason4:busye";
+        assert_eq!(Reply { body: refused }.string(b"12:error-reason"), Some("busy"));
         assert_eq!(Reply { body: b"d3:sdp900:v=0e" }.sdp(), None, "shorter than it says");
     }
 }
