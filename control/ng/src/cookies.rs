@@ -2,12 +2,13 @@
 //!
 //! Input: sender and cookie of each message, and the reply once it is known. Output: what to do with the message. Owns: the
 //! replies of the last [`KEPT_MS`]. Kamailio and OpenSIPS repeat a message five times, a second apart, under the
-//! same cookie; what the message says is not compared.
+//! same cookie; what the message says is not compared, except over HTTP.
 //!
 //! rtpengine keeps one cache for all senders, so that two proxies which count from 1 get each other's answers. Here a cookie
 //! belongs to its [`Sender`].
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -28,8 +29,17 @@ pub enum Sender {
     Datagram(SocketAddr),
     /// A TCP or WebSocket connection, by the number that the shell gave it.
     Connection(u64),
-    /// HTTP: a repetition comes on another connection.
-    Host(IpAddr),
+    /// HTTP: a repetition comes on another connection, and behind a proxy all clients are one host. So only the same message
+    /// counts as repeated, told by a hash of it.
+    Host(IpAddr, u64),
+}
+
+impl Sender {
+    pub fn host(ip: IpAddr, message: &[u8]) -> Sender {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(message);
+        Sender::Host(ip, hasher.finish())
+    }
 }
 
 /// A message in work: give it back with the reply.

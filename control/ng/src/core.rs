@@ -188,7 +188,7 @@ impl NgCore {
             self.statistics.count_malformed();
             return;
         };
-        match self.cookies.arrive(turn.now.monotonic_ms, from.sender(), cookie, from) {
+        match self.cookies.arrive(turn.now.monotonic_ms, from.sender(bytes), cookie, from) {
             Arrival::Fresh(ticket) => self.take_payload(from, Some(cookie), Some(ticket), payload, turn),
             Arrival::Answered(bytes) => turn.effects.push(Effect::Reply { to: from, bytes }),
             Arrival::Waiting => {}

@@ -50,12 +50,12 @@ pub enum Channel {
 }
 
 impl Peer {
-    /// Whose cookies its messages carry.
-    pub fn sender(&self) -> Sender {
+    /// Whose cookie this message carries.
+    pub fn sender(&self, message: &[u8]) -> Sender {
         match self.channel {
             Channel::Datagrams(_) => Sender::Datagram(self.address),
             Channel::Connection(number) => Sender::Connection(number),
-            Channel::Request(_) => Sender::Host(self.address.ip()),
+            Channel::Request(_) => Sender::host(self.address.ip(), message),
         }
     }
 }

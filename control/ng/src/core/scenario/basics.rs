@@ -156,3 +156,27 @@ fn versions_rise_when_the_text_changes_for_its_receiver() {
     let versions: Vec<_> = [4000, 4000, 4100].map(|port| offered(&mut world, port)).into();
     assert_eq!(versions, ["1", "1", "2"]);
 }
+
+#[test]
+fn clients_behind_one_proxy_may_count_alike_over_http_and_a_repetition_is_still_one() {
+    let mut world = World::new();
+    let mut request = 0;
+    let mut ask = |world: &mut World, message: &[u8]| {
+        request += 1;
+        world.peer.channel = Channel::Request(request);
+        world.send_bytes(message);
+        world.replies.pop().expect("an answer")
+    };
+    let offer = |call: &str| {
+        let text = audio("198.51.100.10", 4000);
+        let dict = Dict::new().with("command", "offer").with("call-id", call).with("from-tag", "f").with("sdp", text);
+        let mut bytes = b"1 ".to_vec();
+        json::encode_dict(&dict, &mut bytes);
+        bytes
+    };
+    let first = ask(&mut world, &offer("c1"));
+    let second = ask(&mut world, &offer("c2"));
+    assert_ne!(first, second, "another question of another client");
+    assert_eq!(ask(&mut world, &offer("c1")), first);
+    assert_eq!(world.dataplane.legs.len(), 4);
+}
