@@ -1,8 +1,9 @@
 //! Connections of ng clients over TCP, and of operators to the line-based interface.
 //!
 //! Input: accepted connections. Output: [`NgArrival`]s; replies back. A connection costs one task and its buffers; one that
-//! sends no sense is closed. Framing is `crosspoint_ng::framing`'s.
+//! sends no sense is closed, and so is one that does not read: when its queue is full, or the kernel's patience ends. Framing is `crosspoint_ng::framing`'s.
 
+use super::places::{CONNECTIONS_MAX, PATIENCE, end_with_its_client};
 use super::relay::{NgArrival, Outgoing};
 use crosspoint_ng::effect::{Channel, Peer};
 use crosspoint_ng::framing::StreamReader;
@@ -16,8 +17,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// Connections of one listener at once; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 1024;
 /// Replies that may wait for a client that reads slowly.
 pub const REPLIES_WAITING_MAX: usize = 256;
 /// An operator's line, and the answer's wait.
@@ -79,6 +78,9 @@ where
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
+                if end_with_its_client(&stream, PATIENCE).is_err() {
+                    continue;
+                }
                 let attended = attend(stream, address);
                 tokio::spawn(async move {
                     attended.await;

@@ -10,6 +10,7 @@
 //! | WebSocket with `ng.rtpengine.com`, `ng-plain.rtpengine.com` or `cli.rtpengine.com` | the same, message by message |
 
 use super::connections::{Channels, REPLIES_WAITING_MAX};
+use super::places::{Asker, Places};
 use super::relay::{NgArrival, Outgoing};
 use axum::Router;
 use axum::body::Bytes;
@@ -47,8 +48,8 @@ pub async fn serve(listener: TcpListener, arrivals: mpsc::Sender<NgArrival>, cha
         .fallback(any(upgrade))
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
         .with_state(Door { arrivals, channels });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).await {
+    let service = router.into_make_service_with_connect_info::<Asker>();
+    if let Err(error) = axum::serve(Places::new(listener), service).await {
         tracing::error!(kind = "listener_failed", %error);
     }
 }
@@ -56,7 +57,7 @@ pub async fn serve(listener: TcpListener, arrivals: mpsc::Sender<NgArrival>, cha
 /// 404 for another type than the path's, as rtpengine answers.
 async fn message(
     State(door): State<Door>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(Asker(address)): ConnectInfo<Asker>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -84,7 +85,7 @@ async fn message(
 
 async fn cli(
     State(door): State<Door>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(Asker(address)): ConnectInfo<Asker>,
     Path(line): Path<String>,
 ) -> Response {
     let line = line.replace('+', " ");
@@ -94,7 +95,7 @@ async fn cli(
     }
 }
 
-async fn metrics(State(door): State<Door>, ConnectInfo(address): ConnectInfo<SocketAddr>) -> Response {
+async fn metrics(State(door): State<Door>, ConnectInfo(Asker(address)): ConnectInfo<Asker>) -> Response {
     match door.ask(address, |from| NgArrival::Scrape { from }).await {
         Some(Outgoing::Last(text)) => ([(header::CONTENT_TYPE, "text/plain")], text).into_response(),
         _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -103,7 +104,7 @@ async fn metrics(State(door): State<Door>, ConnectInfo(address): ConnectInfo<Soc
 
 async fn upgrade(
     State(door): State<Door>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(Asker(address)): ConnectInfo<Asker>,
     socket: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(socket) = socket else { return StatusCode::NOT_FOUND.into_response() };

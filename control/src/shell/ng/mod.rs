@@ -13,6 +13,7 @@ mod connections;
 mod http;
 mod listeners;
 mod load;
+mod places;
 mod relay;
 mod setup;
 
