@@ -27,14 +27,17 @@ FIGURES = re.compile(r"created|last|packets|bytes|errors|duration|uptime|delay|c
 
 def tagged_ports(lines):
     """Ports of the relay become P, and P+1 for the one above the media line's; tags after the first suite's are numbers T."""
-    port, suites = None, 0
+    port, suites, is_ipv6 = None, 0, False
     for line in lines:
+        is_ipv6 = line.startswith("c=IN IP6") if line.startswith("c=") else is_ipv6
         media = re.match(r"m=(\S+) (\d+) (.*)", line)
         if media:
             port, suites = int(media[2]), 0
             line = line if port in (0, 9) else f"m={media[1]} P {media[3]}"
         elif port and line.startswith(("a=rtcp:", "a=candidate:")):
-            line = re.sub(r"(?<=[: ])(\d{4,5})(?= |$)", lambda found: _relative(int(found[1]), port), line)
+            # Ports of the other family may be of the same number by chance.
+            elsewhere = line.startswith("a=candidate:") and (":" in line.split(" ")[4]) != is_ipv6
+            line = re.sub(r"(?<=[: ])(\d{4,5})(?= |$)", lambda found: _relative(int(found[1]), 0 if elsewhere else port), line)
         elif line.startswith("a=crypto:"):
             line, suites = re.sub(r":\d+ ", ":T ", line) if suites else line, suites + 1
         yield line
