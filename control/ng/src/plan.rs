@@ -255,7 +255,7 @@ fn foundation(seed: &str, base: IpAddr) -> String {
     let character = |_| {
         let character = ALPHANUMERIC[(left % 62) as usize];
         // A 64-bit number has eleven digits to this base; the rest follows from them.
-        left = left / 62 ^ left.rotate_left(7);
+        left = (left / 62) ^ left.rotate_left(7);
         char::from(character)
     };
     (0..16).map(character).collect()

@@ -73,7 +73,7 @@ impl Meeting {
                     self.nominated = Some(destination);
                 }
             }
-            self.now = self.now + Nanos::from_millis(10);
+            self.now += Nanos::from_millis(10);
         }
     }
 
@@ -163,7 +163,7 @@ fn consent_holds_while_both_are_there_and_ends_with_them() {
     let end = meeting.now + Nanos::from_secs(31);
     while meeting.now < end {
         meeting.checks.as_mut().and_then(|checks| checks.poll(meeting.now, "ours", &mut buffer));
-        meeting.now = meeting.now + Nanos::from_millis(100);
+        meeting.now += Nanos::from_millis(100);
     }
     assert!(meeting.ice.consent_expired(meeting.now));
 }

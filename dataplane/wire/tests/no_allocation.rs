@@ -101,7 +101,7 @@ fn checks_of_our_own_do_not_allocate() {
         }
         let mut now = Nanos::from_secs(1);
         for _ in 0..100 {
-            now = now + PACE;
+            now += PACE;
             let Some(sent) = checks.poll(now, "us", &mut request) else { continue };
             let message = stun::Message::parse(&request[..sent.len]).unwrap();
             let len = peer.handle(([192, 0, 2, 2], 9).into(), &message, None, &mut reply).reply_len;

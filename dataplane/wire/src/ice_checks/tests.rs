@@ -83,7 +83,7 @@ fn pass(agents: &mut [Agent], from: Nanos, time: Nanos) -> Vec<(Nanos, SocketAdd
                 carry(agents, sender, to, datagram, now);
             }
         }
-        now = now + Nanos::from_millis(10);
+        now += Nanos::from_millis(10);
     }
     sent
 }
@@ -166,7 +166,7 @@ fn flood_of_authentic_checks_from_everywhere_makes_us_send_a_bounded_number() {
         let source = SocketAddr::from(([203, 0, (n >> 8) as u8, n as u8], 7000));
         us.checks.as_mut().unwrap().hear_check(0, source, 1, true, now);
         sent += usize::from(us.poll(now).is_some());
-        now = now + Nanos::from_millis(10);
+        now += Nanos::from_millis(10);
     }
     assert!(sent <= usize::from(CHECKS_MAX), "{sent}");
     assert!(sent >= PAIRS_MAX, "it does check some");
@@ -250,7 +250,7 @@ fn consent_lives_on_answers_and_not_on_checks_of_the_peer() {
         if let Some((_, check)) = asking.poll(then) {
             us.hear(then, addr(B), &check);
         }
-        then = then + Nanos::from_millis(100);
+        then += Nanos::from_millis(100);
     }
     assert!(us.ice.consent_expired(then));
 }
