@@ -5,6 +5,7 @@
 //! Each cell is an atomic only so that another thread may read it: the owner loads, adds and stores, which compiles to
 //! plain moves; there is no read-modify-write.
 
+use crate::board::BoardView;
 use crosspoint_contract::{DropReason, WorkerCounters, WorkerId};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -44,10 +45,14 @@ pub struct Counters {
     pub stun_checks_sent: Cell,
     pub legs: Cell,
     pub events_dropped: Cell,
+    /// Packets that waited for a promised command.
+    pub packets_early: Cell,
     dropped: PerReason,
     /// Orders with somebody who waits for the answer: the one cell that the link thread writes. While there are none,
     /// answers need not wake it.
     pub answers_awaited: Cell,
+    /// What control has promised; where it sees which legs have figures.
+    pub board: BoardView,
 }
 
 /// Packets that left the path without being sent.
@@ -61,6 +66,10 @@ impl Default for PerReason {
 }
 
 impl Counters {
+    pub fn on(board: BoardView) -> Self {
+        Counters { board, ..Counters::default() }
+    }
+
     /// One packet left the path.
     #[inline]
     pub fn drop_packet(&self, reason: DropReason) {
@@ -92,6 +101,7 @@ impl Counters {
             receive_rearmed: self.receive_rearmed.get(),
             legs: self.legs.get() as u32,
             events_dropped: self.events_dropped.get(),
+            packets_early: self.packets_early.get(),
             ..WorkerCounters::default()
         }
     }

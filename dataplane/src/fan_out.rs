@@ -78,7 +78,7 @@ impl FanOut {
                         batch.set_len(i, place.len);
                         let packet = batch.packet_mut(i);
                         (packet.leg, packet.kind) = (sink.slot, place.kind | RELAYED);
-                        count_sent(legs, sink, place.kind, place.len);
+                        count_sent(legs, sink, place.kind, place.len, counters);
                     }
                     Err(reason) => counters.drop_packet(reason),
                 }

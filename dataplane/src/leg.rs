@@ -28,6 +28,7 @@ pub use session::{
     UNMAPPED, medium,
 };
 
+use crate::counters::Counters;
 use crate::flat_map::UfragKey;
 use crate::io::{PortId, Remote};
 use crate::leg::latch::Reach;
@@ -92,6 +93,8 @@ pub struct Leg {
     pub ice: Option<Box<Ice>>,
     /// Position in the table's dense list.
     pub position: u32,
+    /// A packet has come to it or left from it, and control knows that it has figures.
+    pub is_touched: bool,
     pub opened: Nanos,
     pub figures: Figures,
     pub deadlines: Deadlines,
@@ -285,6 +288,7 @@ impl Leg {
             ports,
             ice,
             position: 0,
+            is_touched: false,
             opened: Nanos::ZERO,
             figures: Figures::default(),
             deadlines: Deadlines::default(),
@@ -358,6 +362,15 @@ impl Leg {
     /// Where packets go, when that is known.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         (self.remote != Remote::UNSPECIFIED).then(|| self.remote.into())
+    }
+
+    /// It has figures from now on.
+    #[inline]
+    pub fn touch(&mut self, counters: &Counters) {
+        if !self.is_touched {
+            self.is_touched = true;
+            counters.board.touch(self.handle());
+        }
     }
 
     pub fn handle(&self) -> LegHandle {

@@ -14,6 +14,7 @@
 mod affinity;
 pub mod batch;
 mod bell;
+pub mod board;
 pub mod buffers;
 pub mod check_desk;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod counters;
 pub mod digits;
+pub mod early;
 pub mod fan_out;
 pub mod fault;
 pub mod flat_map;
@@ -53,6 +55,7 @@ pub use config::{BackendChoice, CorePlan, DataplaneConfig, PortsChoice, SrtpChoi
 pub use fault::Fault;
 
 use bell::Bell;
+use board::{Board, BoardView};
 use clock::nanos;
 use counters::Counters;
 use crosspoint_contract::{Fingerprint, Generation, WorkerHello, WorkerId};
@@ -96,9 +99,11 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
         ports_max: config.legs_per_worker() * legs::PORTS_PER_LEG,
     })?;
     info!(addrs = ?ports.hello().addrs, why = %ports.hello().reason, "ports of RTP legs");
+    let places = (config.workers_count() * config.legs_per_worker()) as u32;
+    let board = Board::create(places).map_err(|source| Fault::System { call: "memfd_create", source })?;
     let mut crew = Crew::default();
     for (index, ports) in worker_ports.into_iter().enumerate() {
-        crew.hire(&config, index, ports, &wakers)?;
+        crew.hire(plan(&config, index, ports, wakers.clone(), board.clone()), &config)?;
     }
     let lobby_page = Arc::new(LobbyPage::default());
     let (to_lobby, from_link) = queues::lobby_ring();
@@ -112,6 +117,7 @@ pub fn run(config: DataplaneConfig) -> Result<(), Fault> {
     info!(socket = %config.socket.display(), "dataplane is ready");
     Link::new(LinkParts {
         registry,
+        board,
         notes: crew.notes,
         listener,
         path: config.socket,
@@ -139,19 +145,12 @@ struct Crew {
 }
 
 impl Crew {
-    fn hire(
-        &mut self,
-        config: &DataplaneConfig,
-        index: usize,
-        ports: WorkerPorts,
-        wakers: &Wakers,
-    ) -> Result<(), Fault> {
+    fn hire(&mut self, plan: Plan, config: &DataplaneConfig) -> Result<(), Fault> {
         let (ends, LinkEnds { to_worker, from_worker }, lobby_ends) = queues::worker_rings();
-        let plan = plan(config, index, ports, wakers.clone());
         let (bell, counters) = (plan.bell.clone(), plan.counters.clone());
         let (started, _thread) = worker_thread::spawn(plan, ends)?;
         info!(
-            worker = index,
+            worker = started.worker.0,
             addr = %started.addr,
             core = started.core,
             backend = %started.backend,
@@ -167,7 +166,7 @@ impl Crew {
     }
 }
 
-fn plan(config: &DataplaneConfig, index: usize, ports: WorkerPorts, wakers: Wakers) -> Plan {
+fn plan(config: &DataplaneConfig, index: usize, ports: WorkerPorts, wakers: Wakers, board: Arc<Board>) -> Plan {
     let port = if config.port_base == 0 { 0 } else { config.port_base + index as u16 };
     Plan {
         worker: WorkerId(index as u16),
@@ -183,7 +182,7 @@ fn plan(config: &DataplaneConfig, index: usize, ports: WorkerPorts, wakers: Wake
         silence: Nanos::from_millis(config.silence_ms.into()),
         report_interval: nanos(config.report_interval),
         wakers,
-        counters: Arc::new(Counters::default()),
+        counters: Arc::new(Counters::on(BoardView::new(board, (index * config.legs_per_worker()) as u32))),
         bell: Bell::default(),
         seed: random::u64(),
     }

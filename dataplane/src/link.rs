@@ -6,6 +6,7 @@
 //! One control plane at a time. While one is attached a second is refused; when its connection ends, the next may
 //! attach, gets the snapshot, and nothing has changed for media meanwhile.
 
+use crate::board::Board;
 use crate::fault::Fault;
 use crate::io::Sleeper;
 use crate::peer;
@@ -18,11 +19,14 @@ use crosspoint_contract::{
     ToDataplane, VERSION,
 };
 use rtrb::Consumer;
-use std::io::{ErrorKind, Read, Write};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -60,6 +64,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, Fault> {
 /// What the link thread needs beside the registry.
 pub struct LinkParts {
     pub registry: Registry,
+    pub board: Arc<Board>,
     pub notes: Vec<Consumer<WorkerNote>>,
     pub listener: UnixListener,
     pub path: PathBuf,
@@ -90,6 +95,8 @@ struct Control {
     since: Instant,
     greeted: bool,
     unsent: Vec<u8>,
+    /// A descriptor of it goes with the first byte that is sent.
+    board: Option<Arc<Board>>,
 }
 
 impl Link {
@@ -160,8 +167,8 @@ impl Link {
                 warn!(%error, "cannot use a connection to the contract socket");
                 continue;
             }
-            let (reader, since) = (FrameReader::default(), Instant::now());
-            self.control = Some(Control { stream, reader, since, greeted: false, unsent: Vec::new() });
+            let (reader, since, board) = (FrameReader::default(), Instant::now(), Some(self.parts.board.clone()));
+            self.control = Some(Control { stream, reader, since, greeted: false, unsent: Vec::new(), board });
         }
     }
 
@@ -184,7 +191,10 @@ impl Link {
                     return self.detach(&format!("it speaks contract version {}, we {VERSION}", hello.version));
                 }
                 Ok(Some(ToDataplane::Order(order))) if control.greeted => self.order(order),
-                Ok(Some(ToDataplane::Order(_))) => return self.detach("it gave an order before its hello"),
+                Ok(Some(ToDataplane::Promised(command))) if control.greeted => self.keep_promise(command),
+                Ok(Some(ToDataplane::Order(_) | ToDataplane::Promised(_))) => {
+                    return self.detach("it gave an order before its hello");
+                }
                 Ok(None) => return,
                 Err(error) => return self.detach(&frame_error(&error)),
             }
@@ -193,7 +203,8 @@ impl Link {
 
     /// Both sides have said hello: control learns what is alive.
     fn greet(&mut self) {
-        self.parts.registry.attach();
+        let attachment = self.parts.registry.attach();
+        let line = Some(self.parts.board.begin(attachment.0));
         let hello = DataplaneHello {
             version: VERSION,
             generation: self.parts.generation,
@@ -202,6 +213,7 @@ impl Link {
             fingerprint: self.parts.fingerprint.clone(),
             certificate_der: self.parts.certificate_der.clone(),
             ports: self.parts.registry.ports().clone(),
+            line,
         };
         let snapshot = self.parts.registry.snapshot();
         info!(legs = snapshot.iter().map(|part| part.legs.len()).sum::<usize>(), "control attached");
@@ -224,6 +236,15 @@ impl Link {
                 workers.iter_mut().zip(queued).for_each(|(worker, queued)| worker.events_queued = queued);
             }
             self.say(&ToControl::Answer(answer));
+        }
+    }
+
+    /// Nothing is answered unless it cannot be done.
+    fn keep_promise(&mut self, command: Command) {
+        let broken = self.parts.registry.keep_promise(command);
+        self.parts.board.carried_out();
+        if let Some(event) = broken {
+            self.say(&ToControl::Event(event));
         }
     }
 
@@ -281,6 +302,7 @@ impl Link {
 
     fn detach(&mut self, why: &str) {
         let Some(control) = self.control.take() else { return };
+        self.parts.board.end();
         self.second_told = false;
         if control.greeted {
             info!(why, "control detached; media goes on");
@@ -346,8 +368,11 @@ impl Control {
     fn send(&mut self) -> Result<(), String> {
         let mut sent = 0;
         while sent < self.unsent.len() {
-            match self.stream.write(&self.unsent[sent..]) {
-                Ok(bytes) => sent += bytes,
+            match self.send_some(sent) {
+                Ok(bytes) => {
+                    sent += bytes;
+                    self.board = None;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.to_string()),
@@ -355,6 +380,20 @@ impl Control {
         }
         self.unsent.drain(..sent);
         Ok(())
+    }
+}
+
+/// What was queued from `first` on, and once, beside it, the descriptor of the board (unix(7), `SCM_RIGHTS`).
+impl Control {
+    fn send_some(&self, first: usize) -> std::io::Result<usize> {
+        let bytes = &self.unsent[first..];
+        let Some(board) = &self.board else { return (&self.stream).write(bytes) };
+        let (descriptors, mut room) =
+            ([board.descriptor()], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+        let mut beside = SendAncillaryBuffer::new(&mut room);
+        let fits = beside.push(SendAncillaryMessage::ScmRights(&descriptors));
+        debug_assert!(fits, "there is room for one descriptor");
+        Ok(sendmsg(&self.stream, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL)?)
     }
 }
 

@@ -23,9 +23,9 @@ use crosspoint_contract::limits::{
     CONTROL_TO_WORKER_MAX, LEGS_PER_SNAPSHOT_MAX, NOTE_BYTES_MAX, NOTES_PER_SNAPSHOT_BYTES,
 };
 use crosspoint_contract::{
-    Answer, BridgeId, BridgeSnapshot, CallKey, CallNote, Command, CommandId, Done, Fingerprint, LegId, LegReport,
-    LegState, Order, PortsHello, Refused, RemoteDescription, Snapshot, TransportRequest, WorkerCounters, WorkerHello,
-    WorkerId,
+    Answer, BridgeId, BridgeSnapshot, CallKey, CallNote, Command, CommandId, Done, Event, Fingerprint, LegId,
+    LegReport, LegState, Order, PortsHello, Refused, RemoteDescription, Snapshot, TransportRequest, WorkerCounters,
+    WorkerHello, WorkerId,
 };
 use record::{LegRecord, credentials, description, local_description, seed, sha256_digest, takes_telephone_events};
 use rtrb::Producer;
@@ -172,39 +172,7 @@ impl Registry {
     pub fn command(&mut self, order: Order) -> Option<Answer> {
         let Order { id, command } = order;
         let asked = Some((self.attachment, id));
-        let result = match command {
-            Command::OpenLeg { leg, call, transport: TransportRequest::WebRtc } => self.open(asked, leg, call),
-            Command::SetRemote { leg, remote } => self.set_remote(asked, leg, remote),
-            Command::RestartIce { leg, restart } => self.restart_ice(asked, leg, restart),
-            Command::Bridge { bridge, legs } => self.bridge(asked, bridge, legs),
-            Command::OpenLeg { leg, call, transport: TransportRequest::Rtp(request) } => {
-                self.open_rtp(asked, leg, call, request)
-            }
-            Command::SetRtpRemote { leg, remote } => self.set_rtp_remote(asked, leg, remote),
-            Command::Forward { source, sinks } => self.forward(asked, source, &sinks),
-            Command::Filter { leg, filter } => self.filter(asked, leg, filter),
-            Command::ReadStreams { leg } => self.read_streams(asked, leg),
-            Command::Unbridge { bridge } if !self.bridges.contains_key(&bridge) => {
-                return Some(answer(id, Ok(Done::Ok)));
-            }
-            Command::Unbridge { bridge } => self.unbridge(asked, bridge),
-            Command::SendDigits { leg, digits } => self.send_digits(asked, leg, &digits),
-            Command::ReadLeg { leg } => self
-                .known(leg)
-                .and_then(|(worker, handle)| self.ask(worker, &[leg], WorkerOrder::Read(handle), asked, Reply::Report)),
-            Command::CloseLeg { leg } => match self.close(asked, leg) {
-                Err(Refused::UnknownLeg(_)) => return Some(answer(id, Ok(Done::Report(LegReport::default())))),
-                result => result,
-            },
-            Command::Note { call, note } => return Some(answer(id, self.note_call(call, note))),
-            Command::ReadCounters => return Some(answer(id, Ok(self.read_counters()))),
-            Command::Drain => {
-                (self.draining, self.drained_said) = (true, false);
-                return Some(answer(id, Ok(Done::Ok)));
-            }
-            Command::ShutDown => return Some(answer(id, Ok(Done::Ok))),
-        };
-        let refused = match result {
+        let refused = match self.carry_out(asked, command) {
             Ok(done) => return done.map(|done| answer(id, Ok(done))),
             Err(refused) => refused,
         };
@@ -218,6 +186,46 @@ impl Registry {
             None => Err(refused),
         };
         outcome.transpose().map(|result| answer(id, result))
+    }
+
+    /// Carries out a command that nobody waits for; what there is to say if it cannot be.
+    pub fn keep_promise(&mut self, command: Command) -> Option<Event> {
+        let leg = command.leg();
+        let why = self.carry_out(None, command).err()?;
+        leg.map(|leg| Event::PromiseBroken { leg, why })
+    }
+
+    fn carry_out(&mut self, asked: Asked, command: Command) -> Outcome {
+        match command {
+            Command::OpenLeg { leg, call, transport: TransportRequest::WebRtc } => self.open(asked, leg, call),
+            Command::SetRemote { leg, remote } => self.set_remote(asked, leg, remote),
+            Command::RestartIce { leg, restart } => self.restart_ice(asked, leg, restart),
+            Command::Bridge { bridge, legs } => self.bridge(asked, bridge, legs),
+            Command::OpenLeg { leg, call, transport: TransportRequest::Rtp(request) } => {
+                self.open_rtp(asked, leg, call, request)
+            }
+            Command::SetRtpRemote { leg, remote } => self.set_rtp_remote(asked, leg, remote),
+            Command::Forward { source, sinks } => self.forward(asked, source, &sinks),
+            Command::Filter { leg, filter } => self.filter(asked, leg, filter),
+            Command::ReadStreams { leg } => self.read_streams(asked, leg),
+            Command::Unbridge { bridge } => self.unbridge(asked, bridge),
+            Command::SendDigits { leg, digits } => self.send_digits(asked, leg, &digits),
+            Command::ReadLeg { leg } => {
+                let (worker, handle) = self.known(leg)?;
+                self.ask(worker, &[leg], WorkerOrder::Read(handle), asked, Reply::Report)
+            }
+            Command::CloseLeg { leg } => match self.close(asked, leg) {
+                Err(Refused::UnknownLeg(_)) => Ok(Some(Done::Report(LegReport::default()))),
+                result => result,
+            },
+            Command::Note { call, note } => self.note_call(call, note).map(Some),
+            Command::ReadCounters => Ok(Some(self.read_counters())),
+            Command::Drain => {
+                (self.draining, self.drained_said) = (true, false);
+                Ok(Some(Done::Ok))
+            }
+            Command::ShutDown => Ok(Some(Done::Ok)),
+        }
     }
 
     fn open(&mut self, asked: Asked, leg: LegId, call: CallKey) -> Outcome {
@@ -242,7 +250,13 @@ impl Registry {
 
     /// Gives a new leg to its worker and remembers it.
     fn admit(&mut self, asked: Asked, worker: usize, opened: Box<Leg>, mut record: LegRecord) -> Outcome {
-        let (leg, local) = (record.handle.leg, Box::new(record.local.clone()));
+        let (handle, board) = (record.handle, self.seats[worker].counters.board.clone());
+        record.local.place = board.place_of(handle.slot);
+        let (leg, local) = (handle.leg, Box::new(record.local.clone()));
+        // Before the worker has it: its first packet touches the place.
+        if record.is_translator() {
+            board.name(handle);
+        }
         let (order, reply) = (WorkerOrder::Open(opened), Reply::Opened(leg, local));
         // The kernel may not let the worker have one more socket.
         let done = if record.rtp.is_some() && !self.ports().steered {
@@ -445,7 +459,9 @@ impl Registry {
     /// The leg is out of its worker: its slot may be given out again.
     fn forget(&mut self, leg: LegId) {
         let Some(record) = self.legs.remove(&leg) else { return };
-        self.seats[record.worker].free.push(record.handle.slot);
+        let seat = &mut self.seats[record.worker];
+        seat.counters.board.touch(record.handle);
+        seat.free.push(record.handle.slot);
         if let Some(call) = self.calls.get_mut(&record.call) {
             call.legs -= 1;
             if call.legs == 0 {

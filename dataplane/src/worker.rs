@@ -5,7 +5,8 @@
 //! not allocate, lock, log, or ask the kernel for anything outside `io`, and it reads the clock once a batch.
 //!
 //! ```text
-//!  turn:  harvest                              what peers sent
+//!  turn:  early packets -> stages -> submit    what came before what was promised, once that is kept
+//!         harvest                              what peers sent
 //!         orders                               what control wants
 //!         stages -> submit
 //!         admissions, timers, digits           what lobby and time want
@@ -14,7 +15,8 @@
 //!
 //! Orders come between harvest and stages: a packet that reached the socket when an order was in the ring is handled after
 //! that order, as long as no more orders wait than one turn carries out. On this the link thread relies when it says that an
-//! order is done although the worker has not seen it yet.
+//! order is done although the worker has not seen it yet. What control promised may be on its way to the ring: packets that
+//! cannot be passed on before it is there wait in [`crate::early`].
 //!
 //! A turn is all there is: `worker_thread` repeats it, tests call it one by one over a simulated network.
 
@@ -24,6 +26,7 @@ use crate::clock;
 use crate::commands::Desk;
 use crate::counters::Counters;
 use crate::digits::DigitDesk;
+use crate::early::{self, EarlyPackets};
 use crate::fan_out::FanOut;
 use crate::io::{Fault, Io, IoCounters};
 use crate::legs::LegTable;
@@ -69,6 +72,7 @@ pub struct Worker<'ends> {
     digits: DigitDesk,
     checks: CheckDesk,
     fan_out: FanOut,
+    early: EarlyPackets,
     timers: Timers,
     outlets: Outlets<'ends>,
     counters: Arc<Counters>,
@@ -87,6 +91,7 @@ impl<'ends> Worker<'ends> {
             digits: DigitDesk::new(parts.legs_max),
             checks: CheckDesk::new(parts.legs_max),
             fan_out: FanOut::new(),
+            early: EarlyPackets::new(),
             timers: Timers::new(parts.timers, parts.seed),
             outlets: parts.outlets,
             counters: parts.counters,
@@ -98,12 +103,20 @@ impl<'ends> Worker<'ends> {
 
     /// One batch, and whatever else is due. Sleeps only when there is nothing to do.
     pub fn turn(&mut self) -> Result<Turn, Fault> {
+        if !self.early.is_empty() && self.pass_early() == Turn::Stopped {
+            self.say_goodbye();
+            self.io.submit(&mut self.batch);
+            return Ok(Turn::Stopped);
+        }
         let sleep_until = self.sleep_until();
         self.io.harvest(&mut self.batch, sleep_until)?;
         self.now = clock::of(&self.batch);
+        // Before the orders: what is carried out by now is among them.
+        let promise = self.counters.board.open_promise();
         let turn = self.carry_out_orders();
         self.io.resolve_ports(&mut self.batch);
-        self.pass_stages();
+        let early = (!self.early.is_empty()).then_some(0);
+        self.pass_stages(promise.or_else(|| self.left_over()).or(early));
         self.io.submit(&mut self.batch);
         self.send_copies();
         self.make_packets();
@@ -121,14 +134,37 @@ impl<'ends> Worker<'ends> {
         self.legs.opaque_legs()
     }
 
-    /// What peers sent, from classify to protect.
-    fn pass_stages(&mut self) {
+    /// Packets that came before what was promised, once that is carried out.
+    fn pass_early(&mut self) -> Turn {
+        if !self.early.are_due(&self.counters.board, self.now) {
+            return Turn::Again;
+        }
+        let turn = self.carry_out_orders();
+        if turn == Turn::Again && (self.left_over().is_none() || self.early.are_late(self.now)) {
+            self.early.give_back(&mut self.batch, &self.legs, &self.counters);
+            self.pass_stages(None);
+            self.io.submit(&mut self.batch);
+        }
+        turn
+    }
+
+    /// More orders than one turn carries out: packets wait for the rest, whatever is promised.
+    fn left_over(&self) -> Option<u64> {
+        (!self.outlets.ends.from_link.is_empty()).then_some(0)
+    }
+
+    /// What peers sent, from classify to protect. `promise`: there may be commands that were to be carried out before.
+    fn pass_stages(&mut self, promise: Option<u64>) {
         if self.batch.is_empty() {
             return;
         }
-        let Worker { batch, legs, checks, fan_out, outlets, timers, .. } = self;
+        let Worker { batch, legs, checks, fan_out, early, outlets, timers, now, .. } = self;
         let counters = &*self.counters;
         counters.batches.add(1);
+        // What a packet is, a description may have to say.
+        if let Some(promised) = promise {
+            early.take(batch, legs, promised, *now, counters);
+        }
         classify(batch, legs, counters);
         stun_door::take_stun(batch, legs, checks, outlets, counters);
         lookup(batch, legs, counters);
@@ -223,7 +259,8 @@ impl<'ends> Worker<'ends> {
         }
         let timers = self.timers.next_turn(&self.legs, self.now);
         let digits = self.digits.next_deadline(&self.legs);
-        let next = [timers, digits, self.checks.next_deadline()].into_iter().flatten().min();
+        let early = (!self.early.is_empty()).then(|| self.now + early::LOOK_PAUSE);
+        let next = [timers, digits, self.checks.next_deadline(), early].into_iter().flatten().min();
         Some(next.map_or(IoNanos::MAX, |next| IoNanos(next.0)))
     }
 

@@ -1,4 +1,5 @@
-//! The first packet: a peer that sends right after control was told "done" is heard, whatever the worker was doing.
+//! The first packet: a peer that sends right after control was told "done", or right after control announced that it will
+//! be, is heard, whatever the dataplane was doing.
 //!
 //! ```text
 //!   control (this test) -- contract socket -- dataplane in threads of this process
@@ -61,11 +62,22 @@ fn first_packets_arrive(backend: BackendChoice, ports: PortsChoice) {
     bob.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     for n in 0..TRIES {
         let [to_alice, to_bob] = [2 * n + 1, 2 * n + 2];
-        let at = open(&mut control, to_alice, &alice);
-        open(&mut control, to_bob, &bob);
-        control.ok(Command::Forward { source: LegId(to_alice), sinks: vec![LegId(to_bob)] });
+        let at = open(&mut control, to_alice);
+        open(&mut control, to_bob);
+        let commands = [
+            Command::SetRtpRemote { leg: LegId(to_alice), remote: remote(&alice) },
+            Command::SetRtpRemote { leg: LegId(to_bob), remote: remote(&bob) },
+            Command::Forward { source: LegId(to_alice), sinks: vec![LegId(to_bob)] },
+        ];
         let packet = [&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9], &n.to_be_bytes()[..]].concat();
-        alice.send_to(&packet, at).expect("sends");
+        if n % 2 == 0 {
+            commands.into_iter().for_each(|command| control.ok(command));
+            alice.send_to(&packet, at).expect("sends");
+        } else {
+            control.announce(commands.len() as u64);
+            alice.send_to(&packet, at).expect("sends");
+            commands.into_iter().for_each(|command| control.promise(command));
+        }
         let mut heard = [0; 64];
         let bytes = bob.recv(&mut heard).unwrap_or_else(|error| panic!("packet {n} got lost: {error}"));
         assert_eq!(heard[..bytes], packet);
@@ -77,8 +89,8 @@ fn first_packets_arrive(backend: BackendChoice, ports: PortsChoice) {
     dataplane.ended();
 }
 
-/// Opens a leg for the peer on the next free port, and says where.
-fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
+/// Opens a leg on the next free port, and says where.
+fn open(control: &mut Control, leg: u64) -> SocketAddr {
     let free = (FIRST_PORT..).find_map(|port| {
         let rtp = SocketAddr::from(([127, 0, 0, 1], port));
         let request = RtpRequest {
@@ -93,7 +105,11 @@ fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
         let transport = TransportRequest::Rtp(request);
         control.ask(Command::OpenLeg { leg: LegId(leg), call: CallKey(leg / 2), transport }).ok().map(|_| rtp)
     });
-    let remote = RtpRemote {
+    free.expect("a free port")
+}
+
+fn remote(peer: &UdpSocket) -> RtpRemote {
+    RtpRemote {
         rtp: Some(peer.local_addr().expect("bound")),
         rtcp: None,
         rtcp_mux: true,
@@ -117,9 +133,7 @@ fn open(control: &mut Control, leg: u64, peer: &UdpSocket) -> SocketAddr {
         medium: Medium::Audio,
         direction: Direction::SendReceive,
         tos: 0,
-    };
-    control.ok(Command::SetRtpRemote { leg: LegId(leg), remote });
-    free.expect("a free port")
+    }
 }
 
 #[test]

@@ -319,9 +319,13 @@ impl Call {
         let purpose = Purpose::Change { call: self.key };
         for local in self.parties[party].media[index].legs_mut() {
             if local.sinks.as_ref() != Some(&sinks) {
-                local.sinks = Some(sinks.clone());
+                let before = local.sinks.replace(sinks.clone());
                 let command = Command::Forward { source: local.leg, sinks: sinks.clone() };
-                kit.orders.give(command, purpose, turn);
+                // What had nobody to go to went nowhere; whoever is no sink any more must not hear a packet after the reply.
+                match before.is_some_and(|before| before.is_empty()) {
+                    true => kit.orders.promise(command, purpose, turn),
+                    false => kit.orders.give(command, purpose, turn),
+                }
             }
             if local.filter != Some(filter) {
                 local.filter = Some(filter);
@@ -382,7 +386,7 @@ impl Call {
         let Some(remote) = crate::remote::of(media, was_offered, is_one_way, tos, kit.settings) else { return };
         let purpose = Purpose::Change { call: self.key };
         let Some(local) = &mut media.local else { return };
-        local.described = true;
+        let was_described = std::mem::replace(&mut local.described, true);
         if kit.orders.is_attached() {
             let seals = match &remote.security {
                 Security::Sdes { send, .. } => Some(send.clone()),
@@ -390,7 +394,12 @@ impl Call {
             };
             media.keying.seal_with(seals, kit.draw);
         }
-        kit.orders.give(Command::SetRtpRemote { leg: local.leg, remote }, purpose, turn);
+        let command = Command::SetRtpRemote { leg: local.leg, remote };
+        // Before the first description nobody is listened to; another may shut somebody out.
+        match was_described {
+            false => kit.orders.promise(command, purpose, turn),
+            true => kit.orders.give(command, purpose, turn),
+        }
     }
 
     /// The party was asked to listen (`subscribe`), or either side's request says that media flows one way.
@@ -468,9 +477,16 @@ pub fn close_leg(local: &Local, kit: &mut Kit, turn: &mut Turn) {
     close_leg_for(Purpose::Close { leg: local.leg }, local, kit, turn);
 }
 
-/// The same, where its last figures are for somebody.
+/// The same, where its last figures are for somebody. With a board they are read before: nobody waits for the end itself.
 pub fn close_leg_for(purpose: Purpose, local: &Local, kit: &mut Kit, turn: &mut Turn) {
-    kit.orders.give(Command::CloseLeg { leg: local.leg }, purpose, turn);
+    let leg = local.leg;
+    match kit.orders.may_promise() {
+        true => {
+            kit.orders.give(Command::ReadLeg { leg }, purpose, turn);
+            kit.orders.promise(Command::CloseLeg { leg }, Purpose::Closing { leg }, turn);
+        }
+        false => kit.orders.give(Command::CloseLeg { leg }, purpose, turn),
+    }
     for (address, rtp) in local.pairs() {
         kit.ports.release(address, rtp, turn.now.monotonic_ms, kit.settings.port_rest_ms);
     }

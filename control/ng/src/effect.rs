@@ -12,7 +12,7 @@
 
 use crate::cookies::Sender;
 use crate::settings::Settings;
-use crosspoint_contract::{Answer, DataplaneHello, Event, Order, Snapshot};
+use crosspoint_contract::{Answer, Command, DataplaneHello, Event, Order, Snapshot};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -121,6 +121,9 @@ pub enum Effect {
     CliReply { to: Peer, text: String },
     /// For the dataplane. Its answer returns as [`Input::DataplaneAnswered`].
     Order(Order),
+    /// For the dataplane, to be announced before the next reply leaves. It is not answered; that it was refused after all
+    /// returns as [`Event::PromiseBroken`].
+    Promise(Command),
     /// A line for the log: no secrets, never one per packet.
     Note(Note),
 }

@@ -25,11 +25,14 @@ pub enum Purpose {
     Farewell { wait: u64, leg: LegId },
     /// The end of a leg that nobody waits for.
     Close { leg: LegId },
+    /// The same, whose last figures were read before.
+    Closing { leg: LegId },
 }
 
 #[derive(Debug, Default)]
 pub struct Orders {
     attached: bool,
+    may_promise: bool,
     /// The number given last; orders leave in the order of their numbers.
     last: u64,
     outstanding: HashMap<u64, Purpose>,
@@ -54,6 +57,20 @@ impl Orders {
         }
     }
 
+    /// Gives a command that cannot be refused and only lets more pass than before. No reply waits for it, where there is a
+    /// board to announce it on; behind orders that wait themselves it is one of them.
+    pub fn promise(&mut self, command: Command, purpose: Purpose, turn: &mut Turn) {
+        match self.may_promise && self.waiting.is_empty() {
+            true => turn.effects.push(Effect::Promise(command)),
+            false => self.give(command, purpose, turn),
+        }
+    }
+
+    /// Whether there is a board.
+    pub fn may_promise(&self) -> bool {
+        self.may_promise
+    }
+
     /// The number of the order given last.
     pub fn last_given(&self) -> u64 {
         self.last
@@ -74,13 +91,13 @@ impl Orders {
         Some((answered, purpose))
     }
 
-    pub fn attach(&mut self) {
+    pub fn attach(&mut self, may_promise: bool) {
         self.detach();
-        self.attached = true;
+        (self.attached, self.may_promise) = (true, may_promise);
     }
 
     pub fn detach(&mut self) {
-        self.attached = false;
+        (self.attached, self.may_promise) = (false, false);
         self.outstanding.clear();
         self.waiting.clear();
     }
@@ -107,7 +124,7 @@ mod tests {
     fn no_more_orders_are_outstanding_than_the_contract_allows_and_the_rest_follows() {
         let mut orders = Orders::default();
         assert!(given(&mut orders, |o, t| o.give(Command::ReadCounters, PURPOSE, t)).is_empty());
-        orders.attach();
+        orders.attach(false);
         let ids: Vec<_> = (0..COMMANDS_OUTSTANDING_MAX + 2)
             .flat_map(|_| given(&mut orders, |o, t| o.give(Command::ReadCounters, PURPOSE, t)))
             .collect();

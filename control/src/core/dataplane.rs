@@ -144,6 +144,9 @@ impl Core {
                 self.note_leg(turn, Level::Debug, "leg_silent", leg, &[("silent_ms", &silent_ms)]);
             }
             Event::LegHeard { leg } => self.note_leg(turn, Level::Debug, "leg_heard", leg, &[]),
+            Event::PromiseBroken { leg, why } => {
+                self.note_leg(turn, Level::Warn, "promise_broken", leg, &[("why", &why)]);
+            }
             Event::Drained => turn.note(Level::Info, "dataplane_drained", &[]),
         }
     }

@@ -63,6 +63,7 @@ fn session_descriptions() {
         video_ssrc: 2,
         cname: "cname".into(),
         worker: WorkerId(0),
+        place: 0,
     };
     bolero::check!(name = "session_descriptions").for_each(|bytes: &[u8]| {
         let Ok(offer) = sdp::read(&String::from_utf8_lossy(bytes)) else { return };

@@ -113,6 +113,7 @@ impl World {
             fingerprint: Fingerprint { sha256: [9; 32] },
             certificate_der: Vec::new(),
             ports: crosspoint_contract::PortsHello::default(),
+            line: None,
         };
         let snapshot = self.dataplane.snapshot();
         self.input(Input::DataplaneAttached { hello, snapshot });

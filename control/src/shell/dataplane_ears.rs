@@ -7,6 +7,7 @@ use super::core_loop::Arrival;
 use super::ng::NgArrival;
 use crate::core::input::Input;
 use crosspoint_contract::{Answer, DataplaneHello, Event, LegId, Snapshot};
+use std::os::fd::OwnedFd;
 use tokio::sync::mpsc;
 
 /// The relay's legs have this bit; those of client calls have not.
@@ -25,9 +26,15 @@ pub struct Ears {
 pub struct Deaf;
 
 impl Ears {
-    pub async fn attached(&self, hello: DataplaneHello, snapshot: Snapshot) -> Result<(), Deaf> {
+    /// `board`: the relay's, who alone promises.
+    pub async fn attached(
+        &self,
+        hello: DataplaneHello,
+        snapshot: Snapshot,
+        board: Option<OwnedFd>,
+    ) -> Result<(), Deaf> {
         let (relays, clients) = split(snapshot);
-        self.relay(NgArrival::DataplaneAttached { hello: hello.clone(), snapshot: relays }).await?;
+        self.relay(NgArrival::DataplaneAttached { hello: hello.clone(), snapshot: relays, board }).await?;
         self.core(Input::DataplaneAttached { hello, snapshot: clients }).await
     }
 
@@ -87,7 +94,8 @@ fn leg_of(event: &Event) -> Option<LegId> {
         | Event::LegHeard { leg }
         | Event::LegReported { leg, .. }
         | Event::LegUnreachable { leg, .. }
-        | Event::LegFailed { leg, .. } => Some(*leg),
+        | Event::LegFailed { leg, .. }
+        | Event::PromiseBroken { leg, .. } => Some(*leg),
         Event::WorkerLost { .. } | Event::Drained => None,
     }
 }

@@ -507,6 +507,7 @@ mod tests {
             fingerprint: Fingerprint { sha256: [0; 32] },
             certificate_der: Vec::new(),
             ports: crosspoint_contract::PortsHello::default(),
+            line: None,
         }
     }
 

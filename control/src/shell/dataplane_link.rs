@@ -10,12 +10,15 @@ use crosspoint_contract::{
     Answer, Command, CommandId, ControlHello, DataplaneHello, Done, FrameError, FrameReader, Generation, LobbyCounters,
     Order, Snapshot, ToControl, ToDataplane, VERSION, WorkerCounters, frame,
 };
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -56,6 +59,8 @@ pub type CounterReading = (Vec<WorkerCounters>, LobbyCounters);
 #[derive(Debug)]
 pub enum LinkRequest {
     Order(Box<TaggedOrder>),
+    /// Announced by whoever gives it; the number is that of the attachment.
+    Promise(u64, Box<Command>),
     ReadCounters(oneshot::Sender<CounterReading>),
 }
 
@@ -112,6 +117,8 @@ pub enum LinkError {
 pub struct Attachment {
     pub hello: DataplaneHello,
     pub snapshot: Snapshot,
+    /// Of the memory that is shared with it, where it has some.
+    pub board: Option<OwnedFd>,
     reader: Reader,
     writer: OwnedWriteHalf,
     look_interval: Duration,
@@ -122,6 +129,8 @@ struct Reader {
     half: OwnedReadHalf,
     frames: FrameReader,
     buffer: Vec<u8>,
+    /// What came beside the first bytes, once they have come.
+    board: Option<Option<OwnedFd>>,
 }
 
 impl Reader {
@@ -131,12 +140,43 @@ impl Reader {
             if let Some(frame) = self.frames.next()? {
                 return Ok(frame);
             }
-            match self.half.read(&mut self.buffer).await? {
+            let bytes = match self.board {
+                None => self.first_bytes().await?,
+                Some(_) => self.half.read(&mut self.buffer).await?,
+            };
+            match bytes {
                 0 => return Err(LinkError::Closed),
                 bytes => self.frames.push(&self.buffer[..bytes]),
             }
         }
     }
+
+    /// The descriptor of the board comes with the first byte (unix(7), `SCM_RIGHTS`).
+    async fn first_bytes(&mut self) -> io::Result<usize> {
+        let stream: &UnixStream = self.half.as_ref();
+        loop {
+            stream.readable().await?;
+            match stream.try_io(Interest::READABLE, || receive(stream, &mut self.buffer)) {
+                Ok((bytes, board)) => {
+                    self.board = Some(board);
+                    return Ok(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = RecvAncillaryBuffer::new(&mut room);
+    let received = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = beside.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((received.bytes, descriptors.next()))
 }
 
 impl Attachment {
@@ -144,7 +184,7 @@ impl Attachment {
         let stream = UnixStream::connect(socket).await?;
         let process_id = stream.peer_cred().ok().and_then(|peer| peer.pid()).and_then(|pid| pid.try_into().ok());
         let (half, mut writer) = stream.into_split();
-        let mut reader = Reader { half, frames: FrameReader::default(), buffer: vec![0; 64 << 10] };
+        let mut reader = Reader { half, frames: FrameReader::default(), buffer: vec![0; 64 << 10], board: None };
         let hello = ToDataplane::Hello(ControlHello { version: VERSION, generation });
         let greeting = async {
             // One that refuses us does not read our hello, but says why.
@@ -168,8 +208,12 @@ impl Attachment {
             }
         };
         let greeted = timeout(patience.hello_max, greeting).await;
-        let (hello, snapshot) = greeted.map_err(|_| LinkError::Mute { process_id })??;
-        Ok(Attachment { hello, snapshot, reader, writer, look_interval: patience.look_interval })
+        let (mut hello, snapshot) = greeted.map_err(|_| LinkError::Mute { process_id })??;
+        let board = reader.board.take().flatten();
+        reader.board = Some(None);
+        // One without the other is of no use.
+        hello.line = hello.line.filter(|_| board.is_some());
+        Ok(Attachment { hello, snapshot, board, reader, writer, look_interval: patience.look_interval })
     }
 
     /// Ends a dataplane that we cannot use, and returns when it has closed the link.
@@ -194,7 +238,7 @@ impl Attachment {
         end: &mut EndAsked,
         ears: &Ears,
     ) -> PumpEnd {
-        if ears.attached(self.hello, std::mem::take(&mut self.snapshot)).await.is_err() {
+        if ears.attached(self.hello, std::mem::take(&mut self.snapshot), self.board.take()).await.is_err() {
             return PumpEnd::Lost(LinkError::Closed);
         }
         let mut outstanding = 0_usize;
@@ -240,6 +284,12 @@ impl Attachment {
                     Some(LinkRequest::Order(order)) => {
                         outstanding += 1;
                         put(&mut out, order.order)
+                    }
+                    Some(LinkRequest::Promise(of, command)) => {
+                        if of == number {
+                            frame::encode(&ToDataplane::Promised(*command), &mut out);
+                        }
+                        Ok(())
                     }
                     Some(LinkRequest::ReadCounters(reply)) => {
                         let id = own.expect(reply);

@@ -35,6 +35,7 @@ fn hello(version: u32) -> ToControl {
         fingerprint,
         certificate_der: vec![],
         ports: PortsHello::default(),
+        line: None,
     })
 }
 
@@ -175,6 +176,20 @@ async fn dataplane_that_hangs_holds_up_an_orderly_end_no_longer_than_the_bound_w
     timeout(GOODBYE_MAX, asked_to_end).await.expect("it is asked to end");
     assert!(matches!(link.pump.await.expect("no panic"), PumpEnd::ShutDown(_)));
     assert!(begun.elapsed() < GOODBYE_MAX + Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn promises_keep_their_place_among_orders_and_those_of_an_earlier_attachment_are_void() {
+    let mut link = link(2).await;
+    let close = |leg| Command::CloseLeg { leg: LegId(leg) };
+    for request in
+        [order(2, 10), LinkRequest::Promise(1, close(1).into()), LinkRequest::Promise(2, close(2).into()), order(2, 11)]
+    {
+        link.requests.send(request).await.expect("open");
+    }
+    assert!(matches!(link.dataplane.next().await, ToDataplane::Order(Order { id: CommandId(10), .. })));
+    assert_eq!(link.dataplane.next().await, ToDataplane::Promised(close(2)));
+    assert!(matches!(link.dataplane.next().await, ToDataplane::Order(Order { id: CommandId(11), .. })));
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Connections beyond the sessions: pages, scrapes, handshakes under way.
@@ -195,13 +196,16 @@ fn start_relay(
     Ok((Some(relay), Some(relay_loop)))
 }
 
-/// The keeper and the relay's loop share a task: an order of the relay leaves, and its answer is taken, without waking
-/// another thread.
+/// The keeper and the relay's loop share a thread: an order of the relay leaves, and its answer is taken, without waking
+/// another. Each is a task of its own, so that neither uses up the other's turns. The first that ends, ends both.
 async fn keep(keeper: Keeper, relay: Relay) {
-    tokio::select! {
-        biased;
-        () = relay.run() => {}
-        () = keeper.run() => {}
+    let mut both = JoinSet::new();
+    both.spawn(relay.run());
+    both.spawn(keeper.run());
+    if let Some(Err(error)) = both.join_next().await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

@@ -65,6 +65,30 @@ pub enum Command {
     ShutDown,
 }
 
+impl Command {
+    /// The one leg that it is about.
+    pub fn leg(&self) -> Option<LegId> {
+        match self {
+            Command::OpenLeg { leg, .. }
+            | Command::SetRemote { leg, .. }
+            | Command::SetRtpRemote { leg, .. }
+            | Command::Forward { source: leg, .. }
+            | Command::Filter { leg, .. }
+            | Command::RestartIce { leg, .. }
+            | Command::SendDigits { leg, .. }
+            | Command::ReadLeg { leg }
+            | Command::ReadStreams { leg }
+            | Command::CloseLeg { leg } => Some(*leg),
+            Command::Bridge { .. }
+            | Command::Unbridge { .. }
+            | Command::Note { .. }
+            | Command::ReadCounters
+            | Command::Drain
+            | Command::ShutDown => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Done {
     Ok,

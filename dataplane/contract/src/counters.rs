@@ -33,6 +33,8 @@ pub struct WorkerCounters {
     pub events_queued: u32,
     /// Events that found the link to control full.
     pub events_dropped: u64,
+    /// Packets that came before a promised command, and waited for it.
+    pub packets_early: u64,
 }
 
 impl WorkerCounters {

@@ -57,6 +57,11 @@ pub enum Event {
         leg: LegId,
         why: LegFailure,
     },
+    /// A promised command was refused: for want of room, or because its leg is gone.
+    PromiseBroken {
+        leg: LegId,
+        why: Refused,
+    },
     /// A worker ended; these legs ended with it.
     WorkerLost {
         worker: WorkerId,

@@ -4,7 +4,7 @@
 //! does any IO. A length over [`FRAME_BYTES_MAX`] or a body that does not parse ends the connection: both
 //! processes are ours, so such a peer is broken, not hostile, yet must not be able to exhaust us.
 
-use crate::command::Order;
+use crate::command::{Command, Order};
 use crate::event::{Answer, Event};
 use crate::leg::{ControlHello, DataplaneHello, Snapshot};
 use crate::limits::FRAME_BYTES_MAX;
@@ -16,6 +16,9 @@ use thiserror::Error;
 pub enum ToDataplane {
     Hello(ControlHello),
     Order(Order),
+    /// Control has announced it on the [`crate::board`] and told its own peer that it is done. Not answered; if it is
+    /// refused after all, [`Event::PromiseBroken`] says so.
+    Promised(Command),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,7 +90,7 @@ impl FrameReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Command, CommandId, LegId};
+    use crate::{CommandId, LegId};
 
     fn order(id: u64) -> ToDataplane {
         ToDataplane::Order(Order { id: CommandId(id), command: Command::ReadLeg { leg: LegId(id) } })

@@ -46,6 +46,8 @@ pub struct LocalDescription {
     pub video_ssrc: u32,
     pub cname: String,
     pub worker: WorkerId,
+    /// Where the leg is on the [`crate::board`].
+    pub place: u32,
 }
 
 /// `a=ice-ufrag` and `a=ice-pwd` (RFC 8839 §5.4).
@@ -289,6 +291,9 @@ pub struct DataplaneHello {
     /// That certificate, for fingerprints with other hash functions.
     pub certificate_der: Vec<u8>,
     pub ports: PortsHello,
+    /// Control's line on the [`crate::board`], whose descriptor came with this frame. Nothing: there is no board, and all
+    /// commands are orders.
+    pub line: Option<u32>,
 }
 
 /// What one worker has: shown at start-up and in `/healthz`.

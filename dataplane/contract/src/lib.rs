@@ -3,21 +3,24 @@
 //! ```text
 //!   control                       Unix socket (owner-only)                dataplane
 //!     | -- Hello {version, generation} ------------------------------------> |
-//!     | <-- Hello {version, generation, workers, fingerprint} -------------- |
+//!     | <-- Hello {version, generation, workers, fingerprint} + board ------ |
 //!     | <-- Snapshot {legs, bridges}, as often as it takes, SnapshotEnd ---- |
 //!     | -- Order {id, Command} --------------------------------------------> |
 //!     | <-- Answer {id, Done | Refused} ------------------------------------ |
+//!     | -- Promised (a command that control's own peer was told is done) --> |
 //!     | <-- Event (a fact nobody asked for) -------------------------------- |
 //! ```
 //!
 //! Values are plain: no pointers, no handles, no clocks. Each travels as one [`frame`]: a length and a
 //! `postcard` body. A command is answered exactly once; commands for one leg are answered in order;
-//! repeating a command is harmless and gives the same answer.
+//! repeating a command is harmless and gives the same answer. A promised command is answered only if it is refused; the
+//! [`board`] beside the socket makes sure that no packet overtakes it.
 //!
 //! Deliberately absent: behaviour. This crate decides nothing, it only says what can be said.
 
 #![forbid(unsafe_code)]
 
+pub mod board;
 pub mod command;
 pub mod counters;
 pub mod drop_reason;
@@ -45,4 +48,4 @@ pub use rtp::{
 };
 
 /// Version of everything in this crate. Peers of different versions refuse each other in `Hello`.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;

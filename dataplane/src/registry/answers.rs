@@ -59,7 +59,9 @@ impl Registry {
             | Event::LegReported { leg, .. }
             | Event::LegUnreachable { leg, .. }
             | Event::LegFailed { leg, .. } => leg,
-            Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => return,
+            Event::DigitHeard { .. } | Event::PromiseBroken { .. } | Event::WorkerLost { .. } | Event::Drained => {
+                return;
+            }
         };
         if let Some(record) = self.legs.get_mut(leg) {
             record.note(event);

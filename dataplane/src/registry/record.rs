@@ -10,7 +10,7 @@ use crate::random;
 use crosspoint_contract::limits::FORMATS_PER_LEG_MAX;
 use crosspoint_contract::{
     BridgeId, CallKey, CertificateDigest, Codec, CommandId, Directions, Event, Fingerprint, FlowFilter, Format,
-    HashFunction, IceCredentials, LegFailure, LegReport, LegSnapshot, LegState, LocalDescription, PerMedium,
+    HashFunction, IceCredentials, LegFailure, LegReport, LegSnapshot, LegState, LocalDescription, PerMedium, Relaying,
     RemoteDescription, RtpLegSnapshot, RtpRequest, Security, WorkerHello,
 };
 use crosspoint_wire::ice_lite::Credentials;
@@ -90,7 +90,11 @@ impl LegRecord {
             Event::LegHeard { .. } => self.silent = false,
             Event::LegReported { report, .. } => self.report = report.clone(),
             Event::LegFailed { why, .. } => (self.state, self.failure) = (LegState::Failed, Some(*why)),
-            Event::LegUnreachable { .. } | Event::DigitHeard { .. } | Event::WorkerLost { .. } | Event::Drained => {}
+            Event::LegUnreachable { .. }
+            | Event::DigitHeard { .. }
+            | Event::PromiseBroken { .. }
+            | Event::WorkerLost { .. }
+            | Event::Drained => {}
         }
     }
 
@@ -102,6 +106,10 @@ impl LegRecord {
                 rtp.told.remote.as_ref().is_some_and(|remote| matches!(remote.security, Security::Dtls { .. }))
             }
         }
+    }
+
+    pub fn is_translator(&self) -> bool {
+        self.rtp.as_ref().is_some_and(|rtp| rtp.told.request.relaying == Relaying::Translator)
     }
 
     /// What the peer takes, as far as it was described.
@@ -140,6 +148,7 @@ pub fn local_description(worker: &WorkerHello, fingerprint: &Fingerprint) -> Loc
         video_ssrc: Some(random::ssrc()).filter(|&video| video != ssrc).unwrap_or(!ssrc),
         cname: random::cname(),
         worker: worker.worker,
+        place: 0,
     }
 }
 

@@ -87,6 +87,7 @@ impl Registry {
                 video_ssrc: 0,
                 cname: String::new(),
                 worker: hello.worker,
+                place: 0,
             },
         };
         LocalDescription {
@@ -164,8 +165,7 @@ impl Registry {
     }
 
     pub(super) fn is_translator(&self, leg: LegId) -> bool {
-        let rtp = self.legs.get(&leg).and_then(|record| record.rtp.as_ref());
-        rtp.is_some_and(|rtp| rtp.told.request.relaying == Relaying::Translator)
+        self.legs.get(&leg).is_some_and(LegRecord::is_translator)
     }
 
     fn known_translator(&self, leg: LegId) -> Result<(usize, LegHandle)> {

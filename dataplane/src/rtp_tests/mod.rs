@@ -8,6 +8,7 @@
 
 mod bridging;
 mod done;
+mod early;
 mod handshake;
 mod ice;
 mod learning;
@@ -18,6 +19,7 @@ mod security;
 
 use crate::batch::Nanos as IoNanos;
 use crate::bell::Bell;
+use crate::board::{Board, BoardView};
 use crate::counters::Counters;
 use crate::io::sim::{Datagram, SimNet};
 use crate::io::{Ports, Sleeper};
@@ -56,6 +58,9 @@ struct Stand {
     worker: Worker<'static>,
     link: LinkEnds,
     registry: Registry,
+    board: Arc<Board>,
+    /// Control's, on the board.
+    line: u32,
     lobby: Lobby,
     fingerprint: Fingerprint,
     counters: Arc<Counters>,
@@ -72,7 +77,9 @@ impl Stand {
         let shared = addr("192.0.2.1:20000");
         let opened = net.open(shared).expect("opens");
         let (ends, link, lobby_ends) = worker_rings();
-        let counters = Arc::new(Counters::default());
+        let board = Board::create(LEGS_MAX as u32).expect("memory");
+        let line = board.begin(1);
+        let counters = Arc::new(Counters::on(BoardView::new(board.clone(), 0)));
         let waker = opened.io.waker();
         let hello = WorkerHello {
             worker: WorkerId(0),
@@ -110,7 +117,7 @@ impl Stand {
         // The half that the seat took is not used again.
         let (unused, _) = rtrb::RingBuffer::new(1);
         let link = LinkEnds { to_worker: unused, from_worker };
-        Stand { net, now, worker, link, registry, lobby, fingerprint, counters, events, sent, commands: 0 }
+        Stand { net, now, worker, link, registry, board, line, lobby, fingerprint, counters, events, sent, commands: 0 }
     }
 
     fn turn(&mut self) -> Vec<Result<Done, Refused>> {

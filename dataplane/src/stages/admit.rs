@@ -25,6 +25,7 @@ pub fn admit(batch: &mut PacketBatch, legs: &mut LegTable, outlets: &mut Outlets
         }
         let (remote, kind, component) = (packet.remote, packet.kind, legs.component_of(packet.port));
         let Some((leg, own)) = legs.with_own_addrs(packet.leg) else { continue };
+        leg.touch(counters);
         if let Err(reason) = admit_one(leg, own, remote, kind, component, now, outlets) {
             leg.figures.packets_dropped += 1;
             batch.drop_packet(i, reason, counters);

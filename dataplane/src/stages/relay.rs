@@ -41,7 +41,7 @@ pub fn relay(
             DATAGRAM => take_in_datagram(batch.bytes(i), slot, legs),
             _ => reports::take_in(batch.bytes(i), slot, legs, now),
         };
-        if let Err(reason) = result.and_then(|()| pass_on(batch, i, legs, fan_out)) {
+        if let Err(reason) = result.and_then(|()| pass_on(batch, i, legs, fan_out, counters)) {
             if let Some(leg) = legs.get_mut(slot) {
                 leg.figures.packets_dropped += 1;
             }
@@ -139,7 +139,13 @@ fn withhold(leg: &Leg, packet: &mut [u8], header: &RtpHeader, content: Content) 
 
 /// Turns the packet to its first sink that takes it; the others get copies.
 #[inline]
-fn pass_on(batch: &mut PacketBatch, i: usize, legs: &mut LegTable, fan_out: &mut FanOut) -> Result<(), DropReason> {
+fn pass_on(
+    batch: &mut PacketBatch,
+    i: usize,
+    legs: &mut LegTable,
+    fan_out: &mut FanOut,
+    counters: &Counters,
+) -> Result<(), DropReason> {
     let (slot, kind, len) = (batch.packet(i).leg, batch.packet(i).kind, batch.packet(i).len());
     let Some(leg) = legs.get(slot) else { return Err(DropReason::LegFailed) };
     let sinks = leg.part.relay().map_or(&[][..], |relay| &relay.sinks);
@@ -150,7 +156,7 @@ fn pass_on(batch: &mut PacketBatch, i: usize, legs: &mut LegTable, fan_out: &mut
                 if at + 1 < sinks.len() && !fan_out.keep(leg.handle(), at + 1, kind, batch.bytes(i)) {
                     fan_out.refused += 1;
                 }
-                count_sent(legs, sink, kind, len);
+                count_sent(legs, sink, kind, len, counters);
                 let packet = batch.packet_mut(i);
                 (packet.leg, packet.port, packet.remote) = (sink.slot, port, remote);
                 packet.kind = kind | RELAYED;
@@ -183,11 +189,12 @@ pub fn way_to(legs: &LegTable, sink: LegHandle, kind: u8) -> Result<(PortId, Rem
 }
 
 #[inline]
-pub fn count_sent(legs: &mut LegTable, sink: LegHandle, kind: u8, len: usize) {
+pub fn count_sent(legs: &mut LegTable, sink: LegHandle, kind: u8, len: usize, counters: &Counters) {
     let Some(leg) = legs.get_mut(sink.slot) else { return };
     leg.count_reach(is_media(kind));
     if is_media(kind) {
         let header_bytes = if kind == RTP { crosspoint_wire::rtp::FIXED_BYTES } else { 0 };
+        leg.touch(counters);
         leg.figures.packets_sent += 1;
         leg.figures.payload_bytes_sent += len.saturating_sub(header_bytes) as u64;
     }

@@ -3,11 +3,16 @@
 use crosspoint_contract::frame::encode;
 use crosspoint_contract::{
     CallKey, Command, CommandId, ControlHello, DataplaneHello, Done, Event, FrameReader, Generation, LegId,
-    LocalDescription, Order, Refused, Snapshot, ToControl, ToDataplane, TransportRequest, VERSION,
+    LocalDescription, Order, Refused, Snapshot, ToControl, ToDataplane, TransportRequest, VERSION, board,
 };
 use crosspoint_dataplane::{BackendChoice, DataplaneConfig, Fault};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -50,6 +55,9 @@ pub struct Control {
     next_id: u64,
     pub hello: DataplaneHello,
     pub snapshot: Snapshot,
+    /// Comes with the hello.
+    pub board: File,
+    promised: u64,
     /// Events that came while something else was awaited.
     events: VecDeque<Event>,
 }
@@ -67,6 +75,7 @@ impl Control {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         write(&mut stream, &ToDataplane::Hello(ControlHello { version: VERSION, generation: Generation(1) }));
         let mut reader = FrameReader::default();
+        let board = first_bytes(&stream, &mut reader).expect("a descriptor comes with the hello");
         let ToControl::Hello(hello) = read(&mut stream, &mut reader) else { panic!("first comes the hello") };
         let mut snapshot = Snapshot::default();
         loop {
@@ -76,7 +85,8 @@ impl Control {
                 other => panic!("then comes the snapshot, not {other:?}"),
             }
         }
-        Control { stream, reader, next_id: 1, hello, snapshot, events: VecDeque::new() }
+        let events = VecDeque::new();
+        Control { stream, reader, next_id: 1, hello, snapshot, board: board.into(), promised: 0, events }
     }
 
     pub fn ask(&mut self, command: Command) -> Result<Done, Refused> {
@@ -98,6 +108,17 @@ impl Control {
         self.next_id += 1;
         write(&mut self.stream, &ToDataplane::Order(Order { id, command }));
         id
+    }
+
+    /// Announces so many promises, as before somebody is told that they are done.
+    pub fn announce(&mut self, promises: u64) {
+        self.promised += promises;
+        let line = self.hello.line.expect("there is a board");
+        self.board.write_all_at(&self.promised.to_ne_bytes(), board::line_at(line)).expect("written");
+    }
+
+    pub fn promise(&mut self, command: Command) {
+        write(&mut self.stream, &ToDataplane::Promised(command));
     }
 
     pub fn open(&mut self, leg: u64) -> LocalDescription {
@@ -135,6 +156,17 @@ fn write(stream: &mut UnixStream, frame: &ToDataplane) {
     let mut bytes = Vec::new();
     encode(frame, &mut bytes);
     stream.write_all(&bytes).expect("the dataplane reads");
+}
+
+fn first_bytes(stream: &UnixStream, reader: &mut FrameReader) -> Option<OwnedFd> {
+    let (mut chunk, mut room) = ([0; 4096], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+    let mut beside = RecvAncillaryBuffer::new(&mut room);
+    let received = recvmsg(stream, &mut [IoSliceMut::new(&mut chunk)], &mut beside, RecvFlags::empty());
+    reader.push(&chunk[..received.expect("the dataplane speaks within the test's patience").bytes]);
+    beside.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    })
 }
 
 fn read(stream: &mut UnixStream, reader: &mut FrameReader) -> ToControl {

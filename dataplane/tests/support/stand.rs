@@ -284,6 +284,7 @@ impl SimPeer {
             video_ssrc: 0xD000 + slot,
             cname: "bridge".into(),
             worker: WorkerId(0),
+            place: 0,
         };
         SimPeer {
             leg: LegHandle { slot, leg },

@@ -36,7 +36,7 @@ impl NgCore {
     pub(super) fn note_call(&mut self, key: CallKey, turn: &mut Turn) {
         let note = self.calls.get(&key).and_then(|call| note::write(call, turn.now));
         if let Some(note) = note {
-            self.orders.give(Command::Note { call: key, note }, Purpose::Change { call: key }, turn);
+            self.orders.promise(Command::Note { call: key, note }, Purpose::Change { call: key }, turn);
         }
     }
 

@@ -42,9 +42,9 @@ impl NgCore {
     pub(super) fn attach(&mut self, hello: DataplaneHello, snapshot: Snapshot, turn: &mut Turn) {
         let digest = hello.fingerprint.sha256.to_vec();
         let fingerprint = Fingerprint { hash: HashFunction::Sha256, digest };
+        self.orders.attach(hello.line.is_some());
         let certificate_der = hello.certificate_der;
         self.dataplane = Some(Attached { fingerprint, certificate_der });
-        self.orders.attach();
         let known: Vec<CallKey> = self.calls.keys().copied().collect();
         self.adopt(snapshot, turn);
         for key in known {
@@ -103,7 +103,9 @@ impl NgCore {
     fn take_refusal(&mut self, number: u64, purpose: Purpose, refused: &Refused, turn: &mut Turn) {
         let key = match purpose {
             Purpose::Open { call, .. } | Purpose::Change { call } => call,
-            Purpose::Close { leg } | Purpose::Farewell { leg, .. } => return self.refuse_close(leg, refused, turn),
+            Purpose::Close { leg } | Purpose::Closing { leg } | Purpose::Farewell { leg, .. } => {
+                return self.refuse_close(leg, refused, turn);
+            }
             Purpose::Figures { .. } => return,
         };
         match (purpose, refused) {
@@ -153,6 +155,11 @@ impl NgCore {
                     turn.note(Level::Warn, "leg_failed", Some(&id), why.to_string());
                 }
             }
+            Event::PromiseBroken { leg, why } => match call_of(leg).filter(|_| self.local_of(leg).is_some()) {
+                Some(call) => self.take_refusal(0, Purpose::Change { call }, &why, turn),
+                // All that is promised of a leg that no call has is its end.
+                None => self.refuse_close(leg, &why, turn),
+            },
             Event::WorkerLost { legs, .. } => self.reopen(&legs, turn),
             Event::DigitHeard { .. } | Event::LegReported { .. } | Event::Drained => {}
         }

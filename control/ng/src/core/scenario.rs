@@ -58,6 +58,7 @@ pub fn hello(steered: bool) -> crosspoint_contract::DataplaneHello {
         fingerprint: Fingerprint { sha256: [0xab; 32] },
         certificate_der: vec![0x30, 0x00],
         ports: PortsHello { addrs: vec![[192, 0, 2, 1].into()], steered, reason: "test".into() },
+        line: None,
     }
 }
 
@@ -129,6 +130,12 @@ impl World {
                     self.orders.push(order.command.clone());
                 }
                 self.dataplane.take(order);
+            }
+            Effect::Promise(command) => {
+                if !matches!(command, Command::Note { .. }) {
+                    self.orders.push(command.clone());
+                }
+                self.dataplane.keep(command);
             }
             Effect::Note(note) => self.notes.push(note),
         }

@@ -53,6 +53,7 @@ impl FakeDataplane {
             video_ssrc: 2000 + n,
             cname: format!("cname{n}"),
             worker: WorkerId(0),
+            place: 0,
         }
     }
 

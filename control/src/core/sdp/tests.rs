@@ -15,6 +15,7 @@ fn local() -> LocalDescription {
         video_ssrc: 8,
         cname: "cn".into(),
         worker: WorkerId(0),
+        place: 0,
     }
 }
 

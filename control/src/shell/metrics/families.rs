@@ -167,6 +167,12 @@ const WORKER_FAMILIES: &[(&str, Kind, Reading, &str)] = &[
         |w| float(w.events_dropped),
         "Events that found the link to control full",
     ),
+    (
+        "crosspoint_worker_packets_early",
+        Kind::Counter,
+        |w| float(w.packets_early),
+        "Packets that came before a promised command and waited for it",
+    ),
     ("crosspoint_worker_legs", Kind::Gauge, |w| f64::from(w.legs), "Legs that the worker holds"),
     (
         "crosspoint_worker_legs_connected",

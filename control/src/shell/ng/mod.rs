@@ -9,6 +9,7 @@
 //! Input: bytes of clients, news of the dataplane. Output: bytes, and orders. One task owns the core and the UDP socket, so
 //! that a question over UDP is answered in the turn that reads it. Decides nothing about calls.
 
+mod board;
 mod connections;
 mod http;
 mod listeners;

@@ -4,12 +4,14 @@
 //! one bounded queue. Output: replies, orders, log lines. It never waits for any of them: a connection that does not
 //! read is closed, a full link answers `Busy`, a datagram that the socket does not take is lost as on any network.
 
+use super::board::Board;
 use crate::shell::dataplane_link::{LinkRequest, TaggedOrder};
-use crosspoint_contract::{Answer, DataplaneHello, Event, Refused, Snapshot, WorkerId};
+use crosspoint_contract::{Answer, Command, DataplaneHello, Event, Order, Refused, Snapshot, WorkerId};
 use crosspoint_ng::core::NgCore;
 use crosspoint_ng::effect::{Channel, Effect, Input, Level, Load, Note, Now, Peer};
 use crosspoint_ng::statistics::Statistics;
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::UdpSocket;
@@ -26,6 +28,9 @@ const DATAGRAMS_PER_TURN_MAX: usize = 64;
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
 const UDP: Channel = Channel::Datagrams(0);
+
+/// What the link has no room for.
+const BUSY: Refused = Refused::Busy(WorkerId(0));
 
 /// What may reach the relay's loop.
 #[derive(Debug)]
@@ -59,6 +64,7 @@ pub enum NgArrival {
     DataplaneAttached {
         hello: DataplaneHello,
         snapshot: Snapshot,
+        board: Option<OwnedFd>,
     },
     DataplaneLost,
     DataplaneAnswered(Answer),
@@ -97,8 +103,9 @@ pub struct Relay {
     link: mpsc::Sender<LinkRequest>,
     /// Counts attachments, as the link does: an order is for the attachment in which the core gave it.
     attachment: u64,
-    /// Answers that the loop makes itself.
-    refused: VecDeque<Answer>,
+    board: Option<Board>,
+    /// Answers that the loop gives itself, and what it tells of promises that found no room.
+    own_answers: VecDeque<Input<'static>>,
     effects: Vec<Effect>,
     datagram: Vec<u8>,
     started: Instant,
@@ -120,7 +127,8 @@ impl Relay {
             connections: HashMap::new(),
             link,
             attachment: 0,
-            refused: VecDeque::new(),
+            board: None,
+            own_answers: VecDeque::new(),
             effects: Vec::new(),
             datagram: vec![0; DATAGRAM_BYTES_MAX],
             started: Instant::now(),
@@ -146,19 +154,26 @@ impl Relay {
                     None => return,
                 },
                 // Until there is a dataplane, questions wait in the socket: whoever answers `ping` must be able to relay.
-                () = readable(self.udp.as_ref()), if self.attachment > 0 => self.read_datagrams(),
+                () = readable(self.udp.as_ref()), if self.attachment > 0 => {
+                    if self.read_datagrams() == DATAGRAMS_PER_TURN_MAX {
+                        // There are more. The link, on the same thread, has what these led to.
+                        tokio::task::yield_now().await;
+                    }
+                }
             }
         }
     }
 
-    fn read_datagrams(&mut self) {
-        for _ in 0..DATAGRAMS_PER_TURN_MAX {
-            let Some(udp) = &self.udp else { return };
-            let Ok((bytes, address)) = udp.try_recv_from(&mut self.datagram) else { return };
+    /// As many as there are, and how many that was.
+    fn read_datagrams(&mut self) -> usize {
+        for read in 0..DATAGRAMS_PER_TURN_MAX {
+            let Some(udp) = &self.udp else { return read };
+            let Ok((bytes, address)) = udp.try_recv_from(&mut self.datagram) else { return read };
             let datagram = std::mem::take(&mut self.datagram);
             self.turn(Input::Message { from: Peer { channel: UDP, address }, bytes: &datagram[..bytes] });
             self.datagram = datagram;
         }
+        DATAGRAMS_PER_TURN_MAX
     }
 
     fn take(&mut self, arrival: NgArrival) {
@@ -169,12 +184,21 @@ impl Relay {
             NgArrival::Plain { from, bytes } => self.turn(Input::Plain { from, bytes: &bytes }),
             NgArrival::CliLine { from, line } => self.turn(Input::CliLine { from, line: &line }),
             NgArrival::Scrape { from } => self.turn(Input::Scrape { from }),
-            NgArrival::DataplaneAttached { hello, snapshot } => {
+            NgArrival::DataplaneAttached { hello, snapshot, board } => {
                 self.attachment += 1;
+                self.board = board.zip(hello.line).map(|(board, line)| Board::new(board, line, &snapshot));
                 self.turn(Input::DataplaneAttached { hello, snapshot });
             }
-            NgArrival::DataplaneLost => self.turn(Input::DataplaneLost),
-            NgArrival::DataplaneAnswered(answer) => self.turn(Input::DataplaneAnswered(answer)),
+            NgArrival::DataplaneLost => {
+                self.board = None;
+                self.turn(Input::DataplaneLost);
+            }
+            NgArrival::DataplaneAnswered(answer) => {
+                if let Some(board) = &mut self.board {
+                    board.answered(&answer);
+                }
+                self.turn(Input::DataplaneAnswered(answer));
+            }
             NgArrival::DataplaneSaid(event) => self.turn(Input::DataplaneSaid(event)),
             NgArrival::LoadMeasured(load) => self.turn(Input::LoadMeasured(load)),
             NgArrival::ShutDown(told) => {
@@ -191,9 +215,11 @@ impl Relay {
 
     fn turn(&mut self, input: Input) {
         self.handle(input);
-        while let Some(answer) = self.refused.pop_front() {
-            self.handle(Input::DataplaneAnswered(answer));
+        while let Some(answer) = self.own_answers.pop_front() {
+            self.handle(answer);
         }
+        // Promises that no reply has followed.
+        self.announce();
     }
 
     fn handle(&mut self, input: Input) {
@@ -207,21 +233,51 @@ impl Relay {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Reply { to, bytes } if to.channel == UDP => self.send_datagram(to, &bytes),
-            Effect::Reply { to, bytes } => self.send(to.channel, Outgoing::Reply(bytes)),
+            Effect::Reply { to, bytes } => {
+                self.announce();
+                match to.channel {
+                    UDP => self.send_datagram(to, &bytes),
+                    channel => self.send(channel, Outgoing::Reply(bytes)),
+                }
+            }
             Effect::CliReply { to, text } => {
                 self.send(to.channel, Outgoing::Last(text));
                 self.connections.remove(&to.channel);
             }
-            Effect::Order(order) => {
-                let id = order.id;
-                let request = LinkRequest::Order(Box::new(TaggedOrder { attachment: self.attachment, order }));
-                if self.link.try_send(request).is_err() {
-                    self.view.orders_refused_busy += 1;
-                    self.refused.push_back(Answer { id, result: Err(Refused::Busy(WorkerId(0))) });
-                }
-            }
+            Effect::Order(order) => self.order(order),
+            Effect::Promise(command) => self.promise(command),
             Effect::Note(note) => log(&note),
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        if let Some(answer) = self.board.as_mut().and_then(|board| board.answer(&order)) {
+            return self.own_answers.push_back(Input::DataplaneAnswered(answer));
+        }
+        let id = order.id;
+        let request = LinkRequest::Order(Box::new(TaggedOrder { attachment: self.attachment, order }));
+        if self.link.try_send(request).is_err() {
+            self.view.orders_refused_busy += 1;
+            let answer = Answer { id, result: Err(BUSY) };
+            self.own_answers.push_back(Input::DataplaneAnswered(answer));
+        }
+    }
+
+    fn promise(&mut self, command: Command) {
+        let (leg, closes) = (command.leg(), matches!(command, Command::CloseLeg { .. }));
+        if self.link.try_send(LinkRequest::Promise(self.attachment, Box::new(command))).is_err() {
+            self.view.orders_refused_busy += 1;
+            let broken = leg.map(|leg| Input::DataplaneSaid(Event::PromiseBroken { leg, why: BUSY }));
+            return self.own_answers.extend(broken);
+        }
+        if let Some(board) = &mut self.board {
+            board.promised(leg.filter(|_| closes));
+        }
+    }
+
+    fn announce(&mut self) {
+        if let Some(Err(error)) = self.board.as_mut().map(Board::announce) {
+            tracing::warn!(kind = "board_unwritable", %error, "packets may overtake what was promised of their calls");
         }
     }
 
@@ -278,5 +334,56 @@ fn log(note: &Note) {
         Level::Debug => tracing::debug!(kind, call, "{text}"),
         Level::Info => tracing::info!(kind, call, "{text}"),
         Level::Warn => tracing::warn!(kind, call, "{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crosspoint_contract::{Fingerprint, Generation, PortsHello, VERSION};
+    use crosspoint_ng::settings::Settings;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    fn hello() -> DataplaneHello {
+        DataplaneHello {
+            version: VERSION,
+            generation: Generation(1),
+            process_id: 1,
+            workers: Vec::new(),
+            fingerprint: Fingerprint { sha256: [1; 32] },
+            certificate_der: vec![0x30, 0x00],
+            ports: PortsHello::default(),
+            line: None,
+        }
+    }
+
+    /// The keeper of the link lives on this thread, too.
+    #[tokio::test]
+    async fn flood_of_questions_leaves_turns_to_whoever_shares_the_thread() {
+        // All of them fit into the socket's queue.
+        const QUESTIONS: usize = 4 * DATAGRAMS_PER_TURN_MAX;
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+        socket.set_nonblocking(true).expect("a flag");
+        let asker = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+        asker.connect(socket.local_addr().expect("bound")).expect("connects");
+        asker.set_nonblocking(true).expect("a flag");
+        for cookie in 0..QUESTIONS {
+            asker.send(format!("{cookie} d7:command4:pinge").as_bytes()).expect("sends");
+        }
+        let (arrivals, arriving) = mpsc::channel(8);
+        let attached = NgArrival::DataplaneAttached { hello: hello(), snapshot: Snapshot::default(), board: None };
+        arrivals.send(attached).await.expect("room");
+        let core = NgCore::new(Settings::on([127, 0, 0, 1].into()), [1; 32], now(Duration::ZERO));
+        let relay = Relay::new(core, Some(socket), arriving, mpsc::channel(8).0);
+        let running = tokio::spawn(relay.run());
+        let (mut answered, mut most_in_a_turn) = (0, 0);
+        while answered < QUESTIONS {
+            tokio::task::yield_now().await;
+            let since_last_turn = std::iter::from_fn(|| asker.recv(&mut [0; 64]).ok()).count();
+            (answered, most_in_a_turn) = (answered + since_last_turn, since_last_turn.max(most_in_a_turn));
+        }
+        running.abort();
+        assert!(most_in_a_turn <= DATAGRAMS_PER_TURN_MAX, "{most_in_a_turn} of {QUESTIONS}");
     }
 }

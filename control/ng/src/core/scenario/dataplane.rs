@@ -204,3 +204,83 @@ fn what_is_silent_is_what_the_dataplane_says_is() {
     world.advance(2_000);
     assert_eq!(world.core.calls(), 0, "both were silent before");
 }
+
+/// A dataplane with a board, so that promises can be announced.
+fn with_board() -> World {
+    let mut world = World::detached(|_| {});
+    let hello = crosspoint_contract::DataplaneHello { line: Some(1), ..hello(true) };
+    world.input(Input::DataplaneAttached { hello, snapshot: Snapshot::default() });
+    world
+}
+
+const ANSWER: &[(&str, &str)] = &[("call-id", "c1"), ("from-tag", "f"), ("to-tag", "t")];
+
+#[test]
+fn an_answer_that_lets_more_pass_is_given_at_once_and_one_that_may_shut_somebody_out_waits() {
+    let mut world = with_board();
+    world.offer("c1", "f", &audio("198.51.100.10", 4000), &[]);
+    world.dataplane.is_mute = true;
+    let first = audio("203.0.113.20", 5000);
+    world.send("answer", &[ANSWER, &[("sdp", &first)]].concat(), &[]);
+    assert_eq!(world.heard().expect("at once").text("result"), Some("ok"));
+    let promised = world.ordered();
+    assert!(promised.iter().any(|command| matches!(command, Command::Forward { .. })));
+    let moved = audio("203.0.113.21", 5002);
+    world.send("answer", &[ANSWER, &[("sdp", &moved)]].concat(), &[]);
+    assert_eq!(world.heard(), None, "the place before must not be heard after the reply");
+    world.send("block media", &[("call-id", "c1"), ("all", "all")], &[]);
+    assert_eq!(world.heard(), None);
+}
+
+#[test]
+fn a_call_is_deleted_when_its_figures_are_known() {
+    let mut world = with_board();
+    world.plain_call("c1");
+    world.ordered();
+    world.dataplane.is_mute = true;
+    world.send("delete", &[("call-id", "c1"), ("from-tag", "f"), ("delete-delay", "0")], &[]);
+    assert_eq!(world.heard(), None);
+    let ordered = world.ordered();
+    let before_closing = ordered.iter().take_while(|command| !matches!(command, Command::CloseLeg { .. }));
+    assert!(before_closing.filter(|command| matches!(command, Command::ReadLeg { .. })).count() > 0);
+    assert_eq!(ordered.iter().filter(|command| matches!(command, Command::CloseLeg { .. })).count(), 2);
+    assert!(world.dataplane.legs.is_empty(), "closed without waiting for anything");
+}
+
+#[test]
+fn what_is_promised_never_overtakes_orders_that_wait() {
+    let mut world = with_board();
+    world.dataplane.is_mute = true;
+    let calls = crosspoint_contract::limits::COMMANDS_OUTSTANDING_MAX / 2 + 1;
+    for call in 0..calls {
+        let id = call.to_string();
+        world.send("offer", &[("call-id", &id), ("from-tag", "f"), ("sdp", &audio("198.51.100.10", 4000))], &[]);
+    }
+    let last = (calls - 1).to_string();
+    let sdp = audio("203.0.113.20", 5000);
+    world.ordered();
+    world.send("answer", &[("call-id", &last), ("from-tag", "f"), ("to-tag", "t"), ("sdp", &sdp)], &[]);
+    assert_eq!((world.ordered(), world.heard()), (Vec::new(), None), "its legs are not ordered yet");
+}
+
+#[test]
+fn a_broken_promise_for_want_of_room_is_made_good() {
+    let mut world = with_board();
+    world.plain_call("c1");
+    let leg = world.described()[0].0;
+    world.input(Input::DataplaneSaid(Event::PromiseBroken { leg, why: Refused::Busy(WorkerId(0)) }));
+    world.advance(200);
+    assert_eq!(world.described().len(), 2);
+}
+
+#[test]
+fn an_end_that_was_promised_and_found_no_room_is_said_again() {
+    let mut world = with_board();
+    world.plain_call("c1");
+    let leg = world.described()[0].0;
+    world.ask("delete", &[("call-id", "c1"), ("delete-delay", "0")]);
+    world.ordered();
+    world.input(Input::DataplaneSaid(Event::PromiseBroken { leg, why: Refused::Busy(WorkerId(0)) }));
+    world.advance(200);
+    assert_eq!(world.ordered(), [Command::CloseLeg { leg }]);
+}

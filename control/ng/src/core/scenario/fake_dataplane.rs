@@ -39,6 +39,10 @@ impl FakeDataplane {
         }
     }
 
+    pub fn keep(&mut self, command: Command) {
+        self.carry_out(command).expect("a promise is kept");
+    }
+
     pub fn answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.answers)
     }
@@ -125,5 +129,6 @@ fn local_description(request: &RtpRequest) -> LocalDescription {
         video_ssrc: 0,
         cname: String::new(),
         worker: crosspoint_contract::WorkerId(0),
+        place: 0,
     }
 }
