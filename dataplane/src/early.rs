@@ -1,8 +1,8 @@
 //! Packets that came before the commands that were promised to be done by then.
 //!
-//! Input: packets to a port whose leg cannot pass them on yet, while a promise is open (see [`crate::board`]). Output: the same packets, in
-//! their order, as if they had come when it is kept. Owns copies of them meanwhile: a bounded number, for a bounded time. What finds
-//! no place goes its way at once, and is dropped with the reason that holds now.
+//! Input: packets to a port whose leg cannot pass them on yet, while a promise is open (see [`crate::board`]). Output: the
+//! same packets, in their order, as if they had come when it is kept. Owns copies of them meanwhile: a bounded number, for a
+//! bounded time. What finds no place goes its way at once, and is dropped with the reason that holds now.
 
 use crate::batch::{Disposition, PacketBatch};
 use crate::board::BoardView;
@@ -131,7 +131,8 @@ impl Default for EarlyPackets {
     }
 }
 
-/// Whether all is known that it takes to pass on what comes to the leg, so that no first description and no first sink can be under way.
+/// Whether all is known that it takes to pass on what comes to the leg: no first description and no first sink of it can be
+/// under way.
 fn is_settled(leg: &Leg, legs: &LegTable) -> bool {
     let Some(relay) = leg.part.relay() else { return true };
     is_described(leg)

@@ -342,8 +342,6 @@ mod tests {
     use super::*;
     use crosspoint_contract::{Fingerprint, Generation, PortsHello, VERSION};
     use crosspoint_ng::settings::Settings;
-    use std::cell::Cell;
-    use std::rc::Rc;
 
     fn hello() -> DataplaneHello {
         DataplaneHello {
