@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A proxy lets media flow, or believes it blocked, as soon as it has the reply; a packet that overtook the order behind it
-//! would be lost or let through. Input: what is to be said, and the numbers of its orders; answers. Output: the reply. Owns
+//! would be lost or let through. What is promised ([`crate::orders::Orders::promise`]) is not waited for. Input: what is to be said, and the numbers of its orders; answers. Output: the reply. Owns
 //! the replies held.
 
 use super::{NgCore, Question};
