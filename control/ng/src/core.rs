@@ -14,7 +14,9 @@ mod adopt;
 mod answers;
 mod dataplane;
 mod due;
+mod ended;
 mod held;
+mod oddities;
 #[cfg(test)]
 mod scenario;
 
@@ -186,7 +188,7 @@ impl NgCore {
     fn take_message(&mut self, from: Peer, bytes: &[u8], turn: &mut Turn) {
         let Some((cookie, payload)) = message::split(bytes) else {
             self.statistics.count_malformed();
-            return;
+            return self.say_malformed(from.address, "no cookie", bytes, turn);
         };
         match self.cookies.arrive(turn.now.monotonic_ms, from.sender(bytes), cookie, from) {
             Arrival::Fresh(ticket) => self.take_payload(from, Some(cookie), Some(ticket), payload, turn),
@@ -211,7 +213,10 @@ impl NgCore {
                 question.command = Some(request.command);
                 self.answer(question, Arc::new(request), turn);
             }
-            Err(error) => self.reply(question, &Reply::error(error), turn),
+            Err(error) => {
+                self.say_malformed(peer.address, &error.to_string(), payload, turn);
+                self.reply(question, &Reply::error(error), turn);
+            }
         }
     }
 
@@ -219,6 +224,15 @@ impl NgCore {
         let call = request.options.call_id.as_deref();
         for warning in &request.options.warnings {
             turn.note(Level::Warn, "option_unknown", call, warning.as_str());
+        }
+        self.warn_of_names(&request.options, turn);
+        if self.is_logged(Level::Debug) {
+            turn.note(
+                Level::Debug,
+                "command",
+                call,
+                format!("{} from {}", request.command.name(), question.peer.address),
+            );
         }
         let orders_before = self.orders.last_given();
         let outcome = self.run(&question.peer, &request, turn);
@@ -230,8 +244,7 @@ impl NgCore {
             Ok(Outcome::Setup(setup)) => self.reply_when_done(question, Words::Setup(setup), orders_before, turn),
             Ok(Outcome::Later(later)) => self.wait(Some(question), *later, turn),
             Err(error) => {
-                let text = format!("{} from {}: {error}", request.command.name(), question.peer.address);
-                turn.note(Level::Info, "request_refused", call, text);
+                self.say_refused(question.peer.address, request.command, &request.options, error, turn);
                 self.count_refusal(error);
                 self.reply(question, &Reply::refusal(error, &request.options), turn);
             }

@@ -3,6 +3,7 @@
 //! Input: the shell's command line and configuration file. Output: every part of the core. Owns nothing. Defaults are
 //! those of rtpengine 10.5.3, except that learning is bounded in time as on every leg of this bridge.
 
+use crate::effect::Level;
 use crate::options::Learning;
 use std::net::IpAddr;
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub port_rest_ms: u64,
     /// What `s=` of descriptions made here names and what clients look for.
     pub software: String,
+    /// Lines below this level are not made: nobody reads them.
+    pub log: Level,
 }
 
 /// A named interface: one address of each family, or more.
@@ -78,6 +81,7 @@ impl Settings {
             dtls_passive: false,
             port_rest_ms: 5_000,
             software: "rtpengine-10-5-3-5-crosspoint".into(),
+            log: Level::Debug,
         }
     }
 

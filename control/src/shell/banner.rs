@@ -4,7 +4,7 @@
 use super::dataplane_keeper::LinkState;
 use super::listeners::Reachable;
 use super::ng::NgReachable;
-use super::settings::{Effective, Origin, Settings, TlsCertificate, TlsListen};
+use super::settings::{Effective, MediaInterface, Origin, Settings, TlsCertificate, TlsListen};
 use super::tls;
 use super::token::DEV_ACCOUNT_SID;
 use std::fmt::Write as _;
@@ -24,7 +24,7 @@ fn text(effective: &Effective, reachable: &Reachable, ng: &NgReachable, link: &L
     if reachable.plain.or(reachable.tls).is_some() {
         clients(effective, settings, reachable, has_keys, flags, &mut out);
     }
-    relay(ng, &mut out);
+    relay(settings, ng, &mut out);
     media(settings, link, &mut out);
     watch(settings, reachable, flags, &mut out);
     let state = if link.attached.is_some() { "is ready" } else { "waits for its dataplane" };
@@ -77,13 +77,18 @@ fn clients(
     }
 }
 
-/// Where proxies ask the relay.
-fn relay(ng: &NgReachable, out: &mut String) {
+/// Where proxies ask the relay, and where its media goes through.
+fn relay(settings: &Settings, ng: &NgReachable, out: &mut String) {
     let listeners = [("udp", ng.udp), ("tcp", ng.tcp), ("http", ng.http), ("cli", ng.cli)];
     let all: Vec<String> =
         listeners.iter().filter_map(|(name, address)| address.map(|address| format!("{name} {address}"))).collect();
     if !all.is_empty() {
         line(out, "ng", all.join("   "));
+        for MediaInterface { name, addr, advertised } in settings.relay_interfaces().0 {
+            let advertised = advertised.map_or(String::new(), |ip| format!(", told to peers as {ip}"));
+            let (min, max) = (settings.ng_port_min, settings.ng_port_max);
+            line(out, "interface", format!("{name}: {addr}{advertised}, ports {min} to {max}"));
+        }
     }
 }
 
@@ -227,6 +232,20 @@ mod tests {
         assert!(text.contains(" CROSSPOINT_DEV=false ") && text.contains(" token --identity"), "{text}");
         assert!(!banner(&[], "127.0.0.1:8088", true).contains("CROSSPOINT_DEV"));
         assert!(banner(&[], "127.0.0.1:8088", true).contains("sign in as two names"));
+    }
+
+    #[test]
+    fn interfaces_of_the_relay_are_named_with_what_peers_are_told_and_the_ports() {
+        let flag = |name: &str| match name {
+            "ng-listen" => Some("127.0.0.1:2223".to_owned()),
+            "ng-interfaces" => Some("pub/192.0.2.1!203.0.113.1 lan/10.0.0.1".to_owned()),
+            _ => None,
+        };
+        let effective = resolve(None, |_| None, flag).expect("accepted");
+        let ng = NgReachable { udp: Some("127.0.0.1:2223".parse().expect("an address")), ..NgReachable::default() };
+        let text = text(&effective, &Reachable::default(), &ng, &LinkState::default(), true);
+        assert!(text.contains("pub: 192.0.2.1, told to peers as 203.0.113.1, ports 30000 to 40000"), "{text}");
+        assert!(text.contains("lan: 10.0.0.1, ports"), "{text}");
     }
 
     #[test]

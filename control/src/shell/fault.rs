@@ -43,7 +43,7 @@ pub enum Fault {
   End it first, or start this one with --data-dir and other ports (--signal-listen, --media-port-base)", process.map_or(String::new(), |id| format!(" (process {id})")))]
     DataDirectoryInUse { path: PathBuf, process: Option<u32> },
 
-    #[error("cannot listen on {address} ({name}): {source}{}", advice_on_listening(name, source, address))]
+    #[error("cannot listen on {address} ({name}): {source}{}", advice_on_listening(*name == "ng.listen", &format!("--{}", name.replace(['.', '_'], "-")), source, address))]
     Listen { name: &'static str, address: SocketAddr, source: io::Error },
 
     #[error("cannot serve a bound listener: {source}; see `ulimit -n`")]
@@ -89,11 +89,12 @@ pub enum Fault {
     Command(String),
 }
 
-fn advice_on_listening(name: &str, error: &io::Error, address: &SocketAddr) -> String {
+/// `option`: as it is written, with its dashes.
+pub(super) fn advice_on_listening(is_udp: bool, option: &str, error: &io::Error, address: &SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "\n  See who has the port with: ss -ltnp 'sport = :{port}'\n  or take another: --{flag} {ip}:{other}",
-            flag = name.replace(['.', '_'], "-"),
+            "\n  See who has the port with: ss -l{transport}np 'sport = :{port}'\n  or take another: {option}={ip}:{other}",
+            transport = if is_udp { 'u' } else { 't' },
             ip = address.ip(),
             port = address.port(),
             other = address.port().wrapping_add(100).max(1024),

@@ -5,10 +5,13 @@
 
 use super::settings::{LogFilter, LogFormat};
 use crate::core::effect::{Level, Note};
+use socket2::{SockRef, Type};
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::OnceLock;
+use tracing::Metadata;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait: some megabytes.
 const LINES_MAX: usize = 16_384;
@@ -30,13 +33,60 @@ pub fn start(level: &LogFilter, format: LogFormat) -> Log {
     let filter = QUIET.iter().fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a directive")));
     let (writer, log) = queue(stderr());
     let _ = DROPPED.set(writer.error_counter());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_target(false);
     // A second start in one process (tests) keeps the first.
     let _ = match format {
+        LogFormat::Text if is_syslog() => lines.without_time().with_level(false).with_writer(Syslog(writer)).try_init(),
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     log
+}
+
+/// Whether standard error is syslog's socket, as in the background it is.
+fn is_syslog() -> bool {
+    SockRef::from(&stderr()).r#type().is_ok_and(|socket| socket == Type::DGRAM)
+}
+
+/// Lines as syslog(3) sends them: one datagram each, the priority before it (RFC 3164 §4.1.1, §4.1.3).
+struct Syslog(NonBlocking);
+
+impl<'a> MakeWriter<'a> for Syslog {
+    type Writer = SyslogLine;
+
+    fn make_writer(&'a self) -> SyslogLine {
+        SyslogLine { severity: 6, queue: self.0.clone() }
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> SyslogLine {
+        let severity = match *line.level() {
+            tracing::Level::ERROR => 3,
+            tracing::Level::WARN => 4,
+            tracing::Level::INFO => 6,
+            tracing::Level::DEBUG | tracing::Level::TRACE => 7,
+        };
+        SyslogLine { severity, queue: self.0.clone() }
+    }
+}
+
+struct SyslogLine {
+    severity: u8,
+    queue: NonBlocking,
+}
+
+impl Write for SyslogLine {
+    /// A line comes in one piece.
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        const DAEMON: u8 = 3;
+        let mut datagram = format!("<{}>crosspoint[{}]: ", DAEMON * 8 + self.severity, std::process::id()).into_bytes();
+        datagram.extend_from_slice(line.trim_ascii_end());
+        self.queue.write_all(&datagram)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.queue.flush()
+    }
 }
 
 fn queue(sink: impl Write + Send + 'static) -> (NonBlocking, Log) {
@@ -163,6 +213,18 @@ mod tests {
         assert!((8..=10).contains(&dropped.dropped_lines()), "{}", dropped.dropped_lines());
         drop(let_go);
         drop(log);
+    }
+
+    #[test]
+    fn line_for_syslog_begins_with_its_priority_and_our_name() {
+        let lines = Lines::default();
+        let (writer, log) = queue(lines.clone());
+        let subscriber = tracing_subscriber::fmt().without_time().with_level(false).with_target(false);
+        let subscriber = subscriber.with_writer(Syslog(writer)).finish();
+        tracing::subscriber::with_default(subscriber, || tracing::warn!("too many"));
+        drop(log);
+        let said = String::from_utf8(lines.0.lock().expect("whole").clone()).expect("text");
+        assert_eq!(said, format!("<28>crosspoint[{}]: too many", std::process::id()));
     }
 
     #[derive(Clone, Default)]

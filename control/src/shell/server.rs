@@ -29,6 +29,7 @@ use crate::core::input::Input;
 use crate::core::metrics::Gauges;
 use crosspoint_contract::Generation;
 use crosspoint_ng::core::NgCore;
+use sd_notify::NotifyState;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,20 +55,23 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> {
     let settings = effective.settings();
     warn_of_media_on_loopback(&settings);
-    let signals = Signals::install();
+    let signals = Signals::install(settings.is_relay_alone());
     let dir = DataDir::open(&settings.data_dir)?;
     let _lock = dir.lock(settings.dev)?;
     let listeners = Listeners::open(&settings, &dir).await?;
     let ng = NgListeners::open(&settings).await?;
     let ng_reachable = ng.as_ref().map(NgListeners::reachable).unwrap_or_default();
+    let _claim = ng::claim(&settings);
     let store = SqliteStore::open(&dir).await?;
     let mut running = start(&settings, &dir, &store, plan, ng).await?;
     let (reachable, closer) = listeners.serve(&running.app, &mut running.tasks)?;
     if let Some(link) = running.ready(signals.first(), effective).await? {
         let has_keys = settings.dev || !store.keys().await?.keys.is_empty();
         banner::print(effective, &reachable, &ng_reachable, link, has_keys);
+        tell_supervisor(NotifyState::Ready);
         running.until(signals.first()).await?;
     }
+    tell_supervisor(NotifyState::Stopping);
     tracing::info!(kind = "ending", "hanging up; once more to end at once");
     closer.close();
     tokio::select! {
@@ -81,8 +85,16 @@ pub async fn serve(effective: &Effective, plan: ChildPlan) -> Result<(), Fault> 
 }
 
 fn warn_of_media_on_loopback(settings: &Settings) {
-    if settings.media_listen.is_loopback() && !settings.dev && settings.media_attach.is_none() {
+    let has_clients = !settings.dev && !settings.is_relay_alone();
+    if settings.media_listen.is_loopback() && has_clients && settings.media_attach.is_none() {
         tracing::warn!(kind = "media_on_loopback", "only clients of this machine can be heard; set media.listen");
+    }
+}
+
+/// systemd, for units with Type=notify (sd_notify(3)); nobody else listens.
+fn tell_supervisor(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(kind = "supervisor_not_told", %error, "NOTIFY_SOCKET cannot be written to");
     }
 }
 
@@ -301,15 +313,18 @@ impl Running {
     }
 }
 
-/// Ctrl-C and SIGTERM, counted.
+/// Ctrl-C and SIGTERM, counted. A relay in rtpengine's place takes no notice of SIGHUP, as rtpengine: log rotation sends it,
+/// and the terminal that it was started from.
 struct Signals {
     pressed: watch::Receiver<u32>,
 }
 
 impl Signals {
-    fn install() -> Signals {
+    fn install(ignores_hangup: bool) -> Signals {
         let (count, pressed) = watch::channel(0);
         tokio::spawn(async move {
+            // While it is listened to, the signal does nothing else.
+            let _hangup = ignores_hangup.then(|| signal(SignalKind::hangup()));
             let (Ok(mut interrupt), Ok(mut terminate)) =
                 (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
             else {

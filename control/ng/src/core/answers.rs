@@ -75,6 +75,7 @@ impl NgCore {
         if let Figured::Gone(call) = &call {
             self.statistics.call_ended(call, turn.now);
             self.statistics.count_figures(call);
+            self.say_ended(call, turn);
         }
         if let Some(question) = wait.question {
             let reply = self.figures_reply(call, parties, then_delete, turn);

@@ -18,6 +18,7 @@ mod figures;
 mod forks;
 mod ice;
 mod links;
+mod log;
 mod ports;
 mod security;
 mod timeouts;

@@ -3,13 +3,15 @@
 //! Input: the dictionary of a request. Output: [`Options`], with a warning for whatever was not understood or has no effect.
 //! Owns: the words of warnings, which are rtpengine's, since operators know them.
 
-use super::table::{Effect, Row, Takes, find, find_flag};
+use super::table::{Effect, OPTIONS, Row, Takes, find, find_flag};
 use super::{Options, rtpp_flags, words};
 use crate::dictionary::{Dict, Value};
 
 /// A request can name thousands of unknown keys; the log needs the first.
 const WARNINGS_MAX: usize = 16;
 const QUOTED_CHARS_MAX: usize = 80;
+/// Of an unknown name, to the one that it is taken for a misspelling of.
+const CLOSENESS_MIN: f64 = 0.75;
 
 impl Options {
     pub fn read(dict: &Dict) -> Options {
@@ -23,7 +25,7 @@ impl Options {
     fn read_key(&mut self, name: &str, value: &Value) {
         match find(name) {
             Some(row) => self.read_row(row, value),
-            None => self.warn(|| format!("Unknown dictionary key encountered: '{}'", quoted(name))),
+            None => self.warn(|| format!("Unknown dictionary key encountered: '{}'{}", quoted(name), meant(name))),
         }
     }
 
@@ -49,7 +51,10 @@ impl Options {
             Takes::Flags => self.read_flags(value),
             Takes::Line => self.read_line(row, value),
         }
-        self.warn_if_without_effect(row);
+        // What is asked not to be done is not done.
+        if words::yes_or_no(&value.to_string()) != Some(false) {
+            self.warn_if_without_effect(row);
+        }
     }
 
     /// `strict-source=yes`.
@@ -95,7 +100,7 @@ impl Options {
         let row = find_flag(flag).and_then(|(row, word)| self.read_flag_of(row, word).then_some(row));
         match row {
             Some(row) => self.warn_if_without_effect(row),
-            None => self.warn(|| format!("Unknown flag encountered: '{}'", quoted(flag))),
+            None => self.warn(|| format!("Unknown flag encountered: '{}'{}", quoted(flag), meant(flag))),
         }
     }
 
@@ -135,6 +140,17 @@ impl Options {
             self.warnings.push(warning());
         }
     }
+}
+
+/// The name that was probably meant, for the log.
+fn meant(name: &str) -> String {
+    let head: String = name.chars().take(QUOTED_CHARS_MAX).flat_map(char::to_lowercase).collect();
+    let similar = OPTIONS
+        .iter()
+        .flat_map(|row| std::iter::once(&row.name).chain(row.also))
+        .map(|known| (strsim::normalized_damerau_levenshtein(&head, &known.to_lowercase()), *known));
+    let nearest = similar.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(closeness, _)| *closeness >= CLOSENESS_MIN);
+    nearest.map_or(String::new(), |(_, known)| format!("; did you mean '{known}'?"))
 }
 
 /// As much of a client's words as a line of the log takes.
@@ -309,6 +325,20 @@ mod tests {
         assert_eq!(options.warnings, expected);
         assert!(options.strict_source, "what is known beside it counts");
         assert_eq!(options.codecs.transcode, ["opus"]);
+    }
+
+    #[test]
+    fn misspelt_flag_is_warned_of_with_the_one_that_was_meant() {
+        let options = Options::read(&Dict::new().with("flags", vec!["strict-sorce"]).with("directon", "a"));
+        let said = options.warnings.join("\n");
+        assert!(said.contains("'strict-sorce'; did you mean 'strict-source'?"), "{said}");
+        assert!(said.contains("did you mean 'direction'?"), "{said}");
+    }
+
+    #[test]
+    fn what_is_asked_not_to_be_done_needs_no_warning() {
+        assert_eq!(Options::read(&Dict::new().with("record-call", "off")).warnings, Vec::<String>::new());
+        assert_eq!(Options::read(&Dict::new().with("record-call", "on")).warnings.len(), 1);
     }
 
     #[test]

@@ -21,6 +21,18 @@ pub enum Pointing {
     Broadcast,
 }
 
+impl std::fmt::Display for Pointing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Pointing::Ourselves => "in the port range of this relay, on an address of its own",
+            Pointing::Loopback => "loopback, and no interface is",
+            Pointing::LinkLocal => "link-local",
+            Pointing::Multicast => "multicast",
+            Pointing::Broadcast => "broadcast",
+        })
+    }
+}
+
 /// Our addresses and the ports on them that media is received on.
 #[derive(Clone, Debug)]
 pub struct OurPlaces<'a> {

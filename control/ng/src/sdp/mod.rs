@@ -35,7 +35,7 @@ pub use create::{NewMedia, NewSession, create};
 pub use ice::{Candidate, CandidateKind, HostAddress, IceDescription, our_candidates};
 pub use media::{Codec, CryptoLine, Fingerprint, MediaDescription, MediaKind, Protocol, Setup, static_codec};
 pub use plan::{DtlsPlan, IcePlan, MediaPlan, OriginPlan, OurIce, Placement, RelayPlan, RtcpPlan, SessionPlan};
-pub use read::{read, read_fragment};
+pub use read::{first_fault, read, read_fragment};
 pub use session::{Connection, Group, Line, Origin, SessionDescription};
 pub use write::write;
 

@@ -19,6 +19,9 @@ use std::net::IpAddr;
 /// Longest ufrag and password (RFC 8839 §5.4); longer ones are not taken for ICE.
 const ICE_WORD_BYTES_MAX: usize = 256;
 
+/// Of a line that is shown in the log.
+const FAULT_CHARS_MAX: usize = 80;
+
 pub fn read(text: &str) -> Result<SessionDescription, SdpError> {
     let mut description = read_fragment(text)?;
     if !text.starts_with("v=0") {
@@ -46,6 +49,25 @@ pub fn read_fragment(text: &str) -> Result<SessionDescription, SdpError> {
     }
     inherit(&mut description);
     Ok(description)
+}
+
+/// For the log: the first line that is not as it should be. Of broken text only, for it reads it several times.
+pub fn first_fault(text: &str) -> String {
+    if text.len() > SDP_BYTES_MAX {
+        return format!("{} bytes, and the most is {SDP_BYTES_MAX}", text.len());
+    }
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let is_sound = |count: usize| read_fragment(&lines[..count].concat()).is_ok();
+    let (mut sound, mut broken) = (0, lines.len());
+    if is_sound(broken) {
+        return "it does not begin with v=0".into();
+    }
+    while broken - sound > 1 {
+        let middle = sound + (broken - sound) / 2;
+        *(if is_sound(middle) { &mut sound } else { &mut broken }) = middle;
+    }
+    let line: String = lines[sound].trim_end().chars().take(FAULT_CHARS_MAX).collect();
+    format!("line {broken}: {line:?}")
 }
 
 /// RFC 8866 §5: `<type>=<value>`; §9: a value has neither CR nor NUL in it.
@@ -373,6 +395,19 @@ mod tests {
         assert_eq!(fragment.media[0].ice.candidates.len(), 1);
         assert_eq!(fragment.media[0].ice.ufrag.as_deref(), Some("abcd"));
         assert_eq!(read(text), Err(SdpError::Malformed), "it is no description");
+    }
+
+    #[test]
+    fn first_line_that_cannot_be_read_is_named() {
+        let head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n";
+        for (rest, expected) in [
+            ("m=audio x RTP/AVP 0\r\n", "line 5: \"m=audio x RTP/AVP 0\""),
+            ("m=audio 9 RTP/AVP 0\r\nnonsense\r\nc=IN IP4 192.0.2.1\r\n", "line 6: \"nonsense\""),
+        ] {
+            assert_eq!(read(&format!("{head}{rest}")), Err(SdpError::Malformed));
+            assert_eq!(first_fault(&format!("{head}{rest}")), expected);
+        }
+        assert_eq!(first_fault("s=-\r\nm=audio 9 RTP/AVP 0\r\n"), "it does not begin with v=0");
     }
 
     #[test]

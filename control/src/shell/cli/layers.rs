@@ -132,16 +132,19 @@ fn warning_of(name: &str) -> Option<String> {
 }
 
 fn layered(matches: &ArgMatches, flag: impl Fn(&str) -> Option<String>) -> Result<Effective, Fault> {
-    let environment = |name: &str| std::env::var(name).ok();
-    let path = given(matches, CONFIG).or_else(|| environment(CONFIG_VARIABLE)).filter(|path| !path.is_empty());
-    let text = match &path {
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .map_err(|source| Fault::ConfigurationFile { path: Path::new(path).to_owned(), source })?,
-        ),
-        None => None,
-    };
-    Ok(resolve(path.as_deref().zip(text.as_deref()), environment, flag)?)
+    let file = file(matches)?;
+    let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    Ok(resolve(file, |name| std::env::var(name).ok(), flag)?)
+}
+
+/// Path and text of the configuration file that the command line or the environment names.
+pub(super) fn file(matches: &ArgMatches) -> Result<Option<(String, String)>, Fault> {
+    let path = given(matches, CONFIG).or_else(|| std::env::var(CONFIG_VARIABLE).ok()).filter(|path| !path.is_empty());
+    let Some(path) = path else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(source) => Err(Fault::ConfigurationFile { path: Path::new(&path).to_owned(), source }),
+    }
 }
 
 /// The value of a flag, at whichever level of subcommands it stands; the innermost wins.

@@ -128,7 +128,9 @@ pub fn parse() -> Result<Invocation, Fault> {
 /// The drop-in: what it only prints is printed here, as for `--help`.
 fn relay(matches: &ArgMatches) -> Result<Invocation, Fault> {
     let options = matches.subcommand_matches("rtpengine").unwrap_or(matches);
-    match rtpengine::read(options, layers::data_dir(matches))? {
+    let file = layers::file(matches)?;
+    let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    match rtpengine::read(options, layers::data_dir(matches), file)? {
         rtpengine::Request::Print(text) => {
             print(&text)?;
             std::process::exit(0)
@@ -139,14 +141,15 @@ fn relay(matches: &ArgMatches) -> Result<Invocation, Fault> {
 
 /// Serves as a relay until a signal ends it; the first of two processes where it goes to the background.
 pub fn serve_relay(relay: &Relay) -> Result<(), Fault> {
-    if !relay.enter_background()? {
-        return Ok(());
-    }
-    let _pid = relay.write_pid()?;
-    for warning in &relay.translation.warnings {
-        eprintln!("crosspoint rtpengine: {warning}");
-    }
-    serve(&relay.effective)
+    let served = || {
+        if !relay.enter_background()? {
+            return Ok(());
+        }
+        let _pid = relay.write_pid()?;
+        relay.warn();
+        serve(&relay.effective)
+    };
+    served().map_err(|fault| relay.ended(fault))
 }
 
 /// Serves until a signal ends it.

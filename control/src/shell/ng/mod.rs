@@ -10,14 +10,17 @@
 //! that a question over UDP is answered in the turn that reads it. Decides nothing about calls.
 
 mod board;
+mod claim;
 mod connections;
 mod http;
 mod listeners;
 mod load;
+mod notes;
 mod places;
 mod relay;
 mod setup;
 
+pub use claim::claim;
 pub use listeners::{NgListeners, NgReachable};
 pub use load::measure;
 pub use relay::{ARRIVALS_MAX, NgArrival, NgView, Relay, now};

@@ -5,10 +5,11 @@
 //! read is closed, a full link answers `Busy`, a datagram that the socket does not take is lost as on any network.
 
 use super::board::Board;
+use super::notes::Notes;
 use crate::shell::dataplane_link::{LinkRequest, TaggedOrder};
 use crosspoint_contract::{Answer, Command, DataplaneHello, Event, Order, Refused, Snapshot, WorkerId};
 use crosspoint_ng::core::NgCore;
-use crosspoint_ng::effect::{Channel, Effect, Input, Level, Load, Note, Now, Peer};
+use crosspoint_ng::effect::{Channel, Effect, Input, Load, Now, Peer};
 use crosspoint_ng::statistics::Statistics;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -110,6 +111,7 @@ pub struct Relay {
     datagram: Vec<u8>,
     started: Instant,
     view: NgView,
+    notes: Notes,
 }
 
 impl Relay {
@@ -133,6 +135,7 @@ impl Relay {
             datagram: vec![0; DATAGRAM_BYTES_MAX],
             started: Instant::now(),
             view: NgView::default(),
+            notes: Notes::default(),
         }
     }
 
@@ -246,7 +249,7 @@ impl Relay {
             }
             Effect::Order(order) => self.order(order),
             Effect::Promise(command) => self.promise(command),
-            Effect::Note(note) => log(&note),
+            Effect::Note(note) => self.notes.say(&note),
         }
     }
 
@@ -324,16 +327,6 @@ async fn readable(udp: Option<&UdpSocket>) {
         // An error shows at the next receive.
         Some(udp) => drop(udp.readable().await),
         None => std::future::pending().await,
-    }
-}
-
-fn log(note: &Note) {
-    let Note { level, kind, call, text } = note;
-    let call = call.as_deref().unwrap_or_default();
-    match level {
-        Level::Debug => tracing::debug!(kind, call, "{text}"),
-        Level::Info => tracing::info!(kind, call, "{text}"),
-        Level::Warn => tracing::warn!(kind, call, "{text}"),
     }
 }
 

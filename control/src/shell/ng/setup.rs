@@ -1,6 +1,7 @@
 //! The relay's settings in the words of its core.
 
 use crate::shell::settings::{EndpointLearning, MediaInterface, Settings};
+use crosspoint_ng::effect::Level;
 use crosspoint_ng::options::Learning;
 use crosspoint_ng::settings::{self as ng, Interface, InterfaceAddress};
 
@@ -39,7 +40,17 @@ pub fn core_settings(settings: &Settings) -> ng::Settings {
         },
         dtls_passive: settings.ng_dtls_passive,
         software: settings.ng_software.clone(),
+        log: least_level(),
         ..ng::Settings::on(settings.media_listen)
+    }
+}
+
+/// What somebody reads.
+fn least_level() -> Level {
+    match () {
+        () if tracing::enabled!(tracing::Level::DEBUG) => Level::Debug,
+        () if tracing::enabled!(tracing::Level::INFO) => Level::Info,
+        () => Level::Warn,
     }
 }
 

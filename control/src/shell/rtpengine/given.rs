@@ -2,22 +2,31 @@
 //!
 //! Input: arguments, and the text of an INI file. Output: [`Given`], option by option, the command line before the file.
 
+use super::file::{Entry, section_of};
 use super::options::{Meaning, OPTIONS, RelayOption, Takes, find};
 use crate::shell::Fault;
+use crate::shell::settings::KEYS;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use ini::{Ini, ParseOption};
 use std::collections::BTreeMap;
 
 pub const FILE: &str = "/etc/rtpengine/rtpengine.conf";
 const SECTION: &str = "rtpengine";
+/// Of an unknown key, to the name that it is taken for a misspelling of.
+const CLOSENESS_MIN: f64 = 0.7;
 
 /// Values by the name of their option. A flag that is given has no value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given(BTreeMap<&'static str, Vec<String>>);
+pub struct Given {
+    values: BTreeMap<&'static str, Vec<String>>,
+    /// Where options of the file stand: `path:line`.
+    places: BTreeMap<&'static str, String>,
+    /// What is odd and does no harm.
+    pub warnings: Vec<String>,
+}
 
 impl Given {
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.values.contains_key(name)
     }
 
     /// The last one wins, as with rtpengine.
@@ -26,59 +35,85 @@ impl Given {
     }
 
     pub fn values(&self, name: &str) -> &[String] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The options that were given, in the table's order.
     pub fn options(&self) -> impl Iterator<Item = &'static RelayOption> {
         OPTIONS.iter().filter(|option| self.has(option.name))
     }
+
+    /// An option as whoever wrote it finds it again: `--tos`, or `/etc/rtpengine/rtpengine.conf:12: tos`.
+    pub fn named(&self, name: &str) -> String {
+        self.places.get(name).map_or_else(|| format!("--{name}"), |place| format!("{place}: {name}"))
+    }
 }
 
-/// The options as flags of a command.
+/// The options as flags of a command. Headings stand in the order of their first option: what works comes first.
 pub fn with_options(command: Command) -> Command {
-    command.disable_version_flag(true).args(OPTIONS.iter().map(argument))
+    let mut options: Vec<&'static RelayOption> = OPTIONS.iter().collect();
+    options.sort_by_key(|option| match option.meaning {
+        Meaning::Setting(_) | Meaning::Translated(_) => 0,
+        Meaning::Refused(_) => 1,
+        Meaning::WithoutEffect(_) => 2,
+    });
+    command
+        .disable_version_flag(true)
+        .after_help(
+            "Options that rtpengine has and that do nothing here are accepted with a warning; --help lists them.",
+        )
+        .after_long_help("")
+        .args(options.into_iter().enumerate().map(|(place, option)| argument(option).display_order(place)))
 }
 
 fn argument(option: &'static RelayOption) -> Arg {
     let (help, heading) = match option.meaning {
-        Meaning::Setting(_) => ("", "Options"),
-        Meaning::Translated(help) => (help, "Options"),
-        Meaning::WithoutEffect(_) => ("", "Accepted, without effect"),
-        Meaning::Refused(_) => ("", "Refused"),
+        Meaning::Setting(flag) => (help_of(flag), "Options"),
+        Meaning::Translated(help) => (help.to_owned(), "Options"),
+        Meaning::WithoutEffect(why) => (why.to_string(), "Accepted, without effect"),
+        Meaning::Refused(why) => (format!("Refused: {why}"), "Refused"),
     };
-    let mut help = help.to_owned();
-    match option.meaning {
-        Meaning::Setting(flag) => help = format!("As --{flag} of crosspoint."),
-        Meaning::WithoutEffect(why) => help = why.to_string(),
-        Meaning::Refused(why) => help = format!("Refused: {why}"),
-        Meaning::Translated(_) => {}
-    }
-    let arg = Arg::new(option.name).long(option.name).help(help).help_heading(heading);
+    let hidden = matches!(option.meaning, Meaning::WithoutEffect(_));
+    let arg = Arg::new(option.name).long(option.name).help(help).help_heading(heading).hide_short_help(hidden);
     let arg = option.short.map_or(arg.clone(), |short| arg.short(short));
     match option.takes {
-        Takes::Nothing => arg.action(ArgAction::SetTrue),
+        Takes::Nothing => arg.action(ArgAction::Count),
         Takes::Value | Takes::Values => {
             arg.action(ArgAction::Append).value_name("VALUE").allow_hyphen_values(true).num_args(1)
         }
     }
 }
 
+/// Meaning, unit and default of a setting of ours.
+fn help_of(flag: &str) -> String {
+    let key = KEYS.iter().find(|key| key.flag() == flag).expect("a test holds the table to our settings");
+    let default = if key.default.is_empty() { "none" } else { key.default };
+    format!("{} [default: {default}]", key.documentation.trim())
+}
+
 /// The command line's part.
 pub fn of_matches(matches: &ArgMatches) -> Given {
     let mut given = Given::default();
     for option in OPTIONS {
+        let found = || matches.get_many::<String>(option.name).map(|values| values.cloned().collect::<Vec<_>>());
         let values = match option.takes {
-            Takes::Nothing => matches.get_flag(option.name).then(Vec::new),
-            Takes::Value | Takes::Values => {
-                matches.get_many::<String>(option.name).map(|values| values.cloned().collect())
-            }
+            Takes::Nothing => (matches.get_count(option.name) > 0).then(Vec::new),
+            Takes::Value => found(),
+            // As in the file: whoever copies the line from there means the same.
+            Takes::Values => found().map(|values| values.iter().flat_map(|text| parts(text)).collect()),
         };
-        if let Some(values) = values {
-            given.0.insert(option.name, values);
+        let Some(values) = values else { continue };
+        if let (Takes::Value, [first, .., last]) = (option.takes, &values[..]) {
+            let name = option.name;
+            given.warnings.push(format!("--{name}={first} is without effect: --{name}={last} comes later"));
         }
+        given.values.insert(option.name, values);
     }
     given
+}
+
+fn parts(text: &str) -> Vec<String> {
+    text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// Adds what the file says of options that the command line does not give. Without `--config-file` a missing file is
@@ -97,41 +132,43 @@ pub fn with_file(mut given: Given, read: impl Fn(&str) -> std::io::Result<String
         }
     };
     let section = given.value("config-section").unwrap_or(SECTION).to_owned();
-    for (name, values) in section_of(&text, &section).map_err(|why| Fault::Command(format!("{path}: {why}")))? {
-        given.0.entry(name).or_insert(values);
+    let in_file = |why: String| Fault::Command(format!("{path}: {why}"));
+    let (entries, warnings) = section_of(&text, &section).map_err(in_file)?;
+    given.warnings.extend(warnings.into_iter().map(|warning| format!("{path}: {warning}")));
+    for entry in entries {
+        let place = format!("{path}:{}", entry.line);
+        let Some(option) = find(&entry.key) else {
+            given.warnings.push(format!("{place}: there is no option {}{}", entry.key, meant(&entry.key)));
+            continue;
+        };
+        let values = values_of(option, &entry).map_err(|why| Fault::Command(format!("{place}: {why}")))?;
+        // The command line comes first.
+        if let (Some(values), false) = (values, given.has(option.name)) {
+            given.values.insert(option.name, values);
+            given.places.insert(option.name, place);
+        }
     }
     Ok(given)
 }
 
-/// Unknown keys are a mistake, as on the command line.
-fn section_of(text: &str, section: &str) -> Result<Vec<(&'static str, Vec<String>)>, String> {
-    let plain = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-    let file = Ini::load_from_str_opt(text, plain).map_err(|error| error.to_string())?;
-    let Some(properties) = file.section(Some(section)) else {
-        return Err(format!("it has no section [{section}]; name another with --config-section"));
-    };
-    let mut found = Vec::new();
-    for (key, value) in properties.iter() {
-        let Some(option) = find(key) else {
-            let nearest = OPTIONS.iter().max_by(|a, b| closeness(a.name, key).total_cmp(&closeness(b.name, key)));
-            let hint = nearest.map_or(String::new(), |option| format!("; did you mean {}?", option.name));
-            return Err(format!("[{section}] has no option {key}{hint}"));
-        };
-        let values: Vec<String> = match option.takes {
-            Takes::Nothing if matches!(value.trim(), "false" | "no" | "0") => continue,
-            Takes::Nothing => Vec::new(),
-            Takes::Value => vec![value.trim().to_owned()],
-            Takes::Values => {
-                value.split(';').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-            }
-        };
-        found.push((option.name, values));
-    }
-    Ok(found)
+/// Nothing for a flag that is off and for a value that is empty: as if the line were not there.
+fn values_of(option: &RelayOption, entry: &Entry) -> Result<Option<Vec<String>>, String> {
+    let text = &entry.value;
+    Ok(match option.takes {
+        Takes::Nothing => match text.as_str() {
+            "false" | "no" | "0" => None,
+            "true" | "yes" | "1" => Some(Vec::new()),
+            _ => return Err(format!("{} expects true or false, not \"{text}\"", option.name)),
+        },
+        Takes::Value => (!text.is_empty()).then(|| vec![text.clone()]),
+        Takes::Values => Some(parts(text)).filter(|parts| !parts.is_empty()),
+    })
 }
 
-fn closeness(a: &str, b: &str) -> f64 {
-    strsim::jaro_winkler(a, b)
+fn meant(key: &str) -> String {
+    let similar = OPTIONS.iter().map(|option| (strsim::normalized_damerau_levenshtein(option.name, key), option.name));
+    let nearest = similar.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(closeness, _)| *closeness >= CLOSENESS_MIN);
+    nearest.map_or_else(|| "; the line is ignored".into(), |(_, name)| format!("; did you mean {name}? It is ignored"))
 }
 
 #[cfg(test)]
@@ -173,8 +210,26 @@ mod tests {
         assert_eq!(with_file(command_line(&[]), missing).expect("none"), Given::default());
         assert!(with_file(command_line(&["--config-file=/x"]), missing).is_err());
         assert!(with_file(command_line(&["--config-file=none"]), |_: &str| panic!("not read")).is_ok());
-        let misspelt = |_: &str| Ok("[rtpengine]\nport-mim = 1\n".to_owned());
-        let error = with_file(command_line(&[]), misspelt).expect_err("unknown key").to_string();
-        assert!(error.contains("port-mim") && error.contains("did you mean port-min"), "{error}");
+        let wrong = |_: &str| Ok("[rtpengine]\n\nsip-source = maybe\n".to_owned());
+        let error = with_file(command_line(&["--config-file=/x"]), wrong).expect_err("no boolean").to_string();
+        assert_eq!(error, "/x:3: sip-source expects true or false, not \"maybe\"");
+    }
+
+    #[test]
+    fn unknown_keys_are_warned_of_and_a_suggestion_is_made_only_when_one_is_near() {
+        let file = |_: &str| Ok("[rtpengine]\nport-mim = 1\nfoo-bar = 2\nlisten-udp =\ntos = 8\n".to_owned());
+        let given = with_file(command_line(&["--config-file=/x"]), file).expect("read");
+        assert_eq!(given.warnings.len(), 2, "{:?}", given.warnings);
+        assert_eq!(given.warnings[0], "/x:2: there is no option port-mim; did you mean port-min? It is ignored");
+        assert_eq!(given.warnings[1], "/x:3: there is no option foo-bar; the line is ignored");
+        assert!(!given.has("listen-udp"), "empty is not given");
+        assert_eq!((given.named("tos"), given.named("timeout")), ("/x:5: tos".into(), "--timeout".into()));
+    }
+
+    #[test]
+    fn lists_on_the_command_line_are_cut_at_semicolons_too_and_what_is_given_twice_is_said() {
+        let given = command_line(&["-i", "pub/192.0.2.2!203.0.113.9;lan/127.0.0.1", "-ff", "-n", "1", "-n", "2"]);
+        assert_eq!(given.values("interface"), ["pub/192.0.2.2!203.0.113.9", "lan/127.0.0.1"]);
+        assert_eq!(given.warnings, ["--listen-ng=1 is without effect: --listen-ng=2 comes later"]);
     }
 }

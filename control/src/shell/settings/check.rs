@@ -111,11 +111,17 @@ impl Effective {
     }
 
     fn check_relay(&self, settings: &Settings) -> Result<(), SettingsError> {
-        if settings.ng_port_min <= settings.ng_port_max {
-            return Ok(());
+        if settings.ng_port_min > settings.ng_port_max {
+            let why = format!("and ng.port_max is {}, so there is no port between them", settings.ng_port_max);
+            return self.refuse("ng.port_min", why, "choose a lower one with --ng-port-min, or a higher --ng-port-max");
         }
-        let why = format!("and ng.port_max is {}, so there is no port between them", settings.ng_port_max);
-        self.refuse("ng.port_min", why, "choose a lower one with --ng-port-min, or a higher --ng-port-max")
+        // RFC 3550 §11: RTP on an even port, RTCP on the odd one above it.
+        let (min, max) = (u32::from(settings.ng_port_min), u32::from(settings.ng_port_max));
+        if settings.relay_is_on() && min.next_multiple_of(2) + 1 > max {
+            let why = format!("and from {min} on leaves no even port with the odd one above it");
+            return self.refuse("ng.port_max", why, "a call takes two such pairs");
+        }
+        Ok(())
     }
 
     fn check_socket(&self, settings: &Settings) -> Result<(), SettingsError> {

@@ -290,6 +290,11 @@ impl Settings {
         [self.ng_listen, self.ng_tcp_listen, self.ng_http_listen].iter().any(Option::is_some)
     }
 
+    /// Whether there is nobody to signal to: a relay in rtpengine's place.
+    pub fn is_relay_alone(&self) -> bool {
+        self.relay_is_on() && self.signal_listen.is_none() && !matches!(self.signal_tls_listen, TlsListen::At(_))
+    }
+
     /// Where media of ng calls goes through: what is set, or the address of all other media; nowhere without the relay.
     pub fn relay_interfaces(&self) -> MediaInterfaces {
         if !self.ng_interfaces.0.is_empty() || !self.relay_is_on() {
