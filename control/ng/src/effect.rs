@@ -111,8 +111,7 @@ pub struct Traffic {
     pub errors: u64,
 }
 
-/// An order is by far the largest and by far the most frequent: a box for each would cost more than the room it saves.
-#[expect(clippy::large_enum_variant, reason = "the list of effects is short and used again")]
+/// Orders are by far the largest and by far the most frequent: a box for each would cost more than the room it saves.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
     /// One message back to whoever asked.
