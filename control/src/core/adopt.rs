@@ -153,6 +153,7 @@ impl Core {
             directions,
             dtls_role: if live.dtls_client { DtlsRole::Client } else { DtlsRole::Server },
             ice_restarts: live.ice_restarts,
+            media_gone: false,
             awaits_answer: false,
             offer_number: None,
             reoffer: None,
@@ -219,8 +220,9 @@ impl Core {
     /// Its peer went while nobody listened. A client that is away has its time to come back with another peer
     /// connection, as after a reload; if it does not, it hung up.
     fn media_found_gone(&mut self, turn: &mut Turn, leg: LegId) {
-        match self.leg(leg).map(|entry| (entry.state, u64::from(entry.reconnect_seconds) * 1000)) {
+        match self.leg_mut(leg).map(|entry| (entry.state, u64::from(entry.reconnect_seconds) * 1000)) {
             Some((LegState::Away, wait_ms)) => {
+                self.set_media_gone(leg);
                 self.timers.set(Timer::MediaGone(leg), turn.now.monotonic_ms + wait_ms);
             }
             _ => self.leg_failed(turn, leg, LegFailure::PeerClosed),

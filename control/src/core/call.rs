@@ -206,6 +206,8 @@ pub struct Leg {
     pub directions: LegDirections,
     pub dtls_role: DtlsRole,
     pub ice_restarts: u32,
+    /// Its peer connection is closed. Without another one the call ends, even if the one that was to replace it is refused.
+    pub media_gone: bool,
     /// The client sent the offer of the exchange in progress, so an `answer` is due to it.
     pub awaits_answer: bool,
     /// The client's own number of its last offer that was taken; its answer bears it.

@@ -168,6 +168,19 @@ impl Core {
         turn.note(level, kind, &all);
     }
 
+    pub(super) fn set_media_gone(&mut self, leg: LegId) {
+        if let Some(entry) = self.leg_mut(leg) {
+            entry.media_gone = true;
+        }
+    }
+
+    /// A client whose peer connection is closed has a moment for another one: to hang up, or to offer it.
+    pub(super) fn await_media(&mut self, turn: &mut Turn, leg: LegId) {
+        if self.leg(leg).is_some_and(|entry| entry.media_gone && entry.state == LegState::Up) {
+            self.timers.set(Timer::MediaGone(leg), turn.now.monotonic_ms + MEDIA_GONE_MS_MAX);
+        }
+    }
+
     pub(super) fn leg_failed(&mut self, turn: &mut Turn, leg: LegId, why: LegFailure) {
         let Some((role, state)) = self.leg(leg).map(|l| (l.role, l.state)) else { return };
         self.note_leg(turn, Level::Info, "leg_failed", leg, &[("why", &why)]);
@@ -175,10 +188,11 @@ impl Core {
         match (why, state) {
             // A client that hangs up closes its media too, and the packet may overtake the message.
             (LegFailure::PeerClosed, LegState::Up) => {
-                self.timers.set(Timer::MediaGone(leg), turn.now.monotonic_ms + MEDIA_GONE_MS_MAX);
+                self.set_media_gone(leg);
+                self.await_media(turn, leg);
             }
             // It may come back with another peer connection within its time.
-            (LegFailure::PeerClosed, LegState::Away) => {}
+            (LegFailure::PeerClosed, LegState::Away) => self.set_media_gone(leg),
             (_, LegState::Opening | LegState::Waiting) if role == super::record::LegRole::Callee => {
                 if let Some(key) = key {
                     self.cancel_branch_and_go_on(turn, key, leg);

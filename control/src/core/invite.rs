@@ -167,6 +167,7 @@ impl Core {
             directions: LegDirections::new(Directions::default(), entry.takes_offers),
             dtls_role: DtlsRole::Server,
             ice_restarts: 0,
+            media_gone: false,
             awaits_answer: false,
             offer_number: None,
             reoffer: None,

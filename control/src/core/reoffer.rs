@@ -16,7 +16,7 @@
 
 use super::Core;
 use super::answer::role_against;
-use super::call::{Leg, LegState, Redescription, Reoffer, Replacement};
+use super::call::{LegState, Redescription, Reoffer, Replacement};
 use super::clients::ClientName;
 use super::input::SessionId;
 use super::limits::OFFER_ANSWER_MS_MAX;
@@ -34,7 +34,8 @@ impl Core {
         let Some(leg) = self.resolve(session, &callsid) else {
             return self.refuse_invite(turn, session, &callsid, Refusal::CallUnknown);
         };
-        let may_offer = self.leg(leg).is_some_and(Leg::client_may_offer);
+        // A client that is away comes back with its token first.
+        let may_offer = self.leg(leg).is_some_and(|entry| entry.session == Some(session) && entry.client_may_offer());
         match if may_offer { self.read_sdp(&sdp) } else { Err(Refusal::CallState) } {
             Ok(description) => self.redescribe(turn, leg, description, sdp, Redescription::Offer(offer)),
             Err(refusal) => {
@@ -95,6 +96,7 @@ impl Core {
     }
 
     fn refuse_redescription(&mut self, turn: &mut Turn, leg: LegId, is: Redescription, refusal: Refusal) {
+        self.await_media(turn, leg);
         let told = self.leg(leg).and_then(|entry| Some((entry.session?, entry.sid.clone())));
         let number = if let Redescription::Offer(number) = is { number } else { None };
         if let Some((session, sid)) = told {
@@ -104,6 +106,7 @@ impl Core {
 
     /// Nothing is new to the dataplane. What was an answer when it came first is none the less not all that its client wants.
     fn answer_unchanged(&mut self, turn: &mut Turn, leg: LegId, is: Redescription) {
+        self.await_media(turn, leg);
         let Some(key) = self.legs.get(&leg).copied() else { return };
         let Some(entry) = self.leg_mut(leg) else { return };
         match is {
@@ -230,6 +233,7 @@ impl Core {
             entry.local = Some(made.local);
             entry.dtls_role = made.dtls_role;
             entry.ice_restarts = 0;
+            entry.media_gone = false;
         }
         self.set_connected(replacement, false);
         self.orders.give(Command::CloseLeg { leg }, Purpose::Nothing, turn);

@@ -122,6 +122,8 @@ export class Call extends EventEmitter {
   #offerNumber = 0;
   /** @type {((payload: any) => void) | null} */
   #answerArrived = null;
+  /** @type {((offer: number, error: CrosspointError) => void) | null} */
+  #offerRefused = null;
   /** @type {(() => void)[]} */
   #unlisten = [];
 
@@ -427,11 +429,12 @@ export class Call extends EventEmitter {
   }
 
   /** @param {any} payload */
-  #onError({ error, voiceeventsid }) {
+  #onError({ error, voiceeventsid, offer }) {
     if (voiceeventsid) {
       if (this.#messages.delete(voiceeventsid)) this.emit('error', errorFromWire(error));
       return;
     }
+    if (offer !== undefined) this.#offerRefused?.(offer, errorFromWire(error));
     // An error about a call that is not up (again) means that it will not be.
     if (this.#status === 'connecting' || this.#status === 'ringing' || this.#signalingLost) this.#end(errorFromWire(error));
     else if (!this.#isClosed()) this.emit('error', errorFromWire(error));
@@ -595,11 +598,13 @@ export class Call extends EventEmitter {
         clearTimeout(timer);
         this.#timers.delete(timer);
         this.#answerArrived = null;
+        this.#offerRefused = null;
         settle();
       };
       const number = this.#offerNumber += 1;
       // The answer to a resumed invite has no number, and may come without a description.
       this.#answerArrived = (payload) => { if (payload.sdp && (payload.offer ?? number) === number) done(() => resolve(payload)); };
+      this.#offerRefused = (refused, error) => { if (refused === number) done(() => reject(error)); };
       if (!this.#host.signaling.reinvite(this.parameters.CallSid, offer, number)) done(() => reject(new CrosspointError(31009)));
     });
   }

@@ -383,6 +383,18 @@ test('hold_offers_sendonly_and_resume_offers_sendrecv', async () => {
   device.destroy();
 });
 
+test('a_hold_that_the_bridge_refuses_fails_at_once_and_the_voice_goes_on', async () => {
+  const { call, device, sockets, streams } = await answered();
+  const refuse = async () => {
+    await settle();
+    sockets.last.message('error', { callsid: 'CA1', error: { code: 53405, message: 'no room' }, offer: 0 });
+    sockets.last.message('error', { callsid: 'CA1', error: { code: 31206, message: 'no room' }, offer: 1 });
+  };
+  await Promise.all([assert.rejects(call.hold(), { code: 31206 }), refuse()]);
+  assert.deepEqual([call.isOnHold(), streams[0].tracks[0].enabled, call.status()], [false, true, 'open']);
+  device.destroy();
+});
+
 test('mute_silences_the_track_and_is_told_once', async () => {
   const { call, callEvents, device, streams } = await answered();
   call.mute();

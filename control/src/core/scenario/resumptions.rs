@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::bridge_token::{BridgeToken, Sealer};
 use crate::core::sdp;
+use crosspoint_contract::{Command, Event, LegFailure, Refused};
 
 fn resume(sid: &str, token: &str, sdp: String) -> Value {
     json!({ "callsid": sid, "sdp": sdp, "twilio": {}, "reconnect": token })
@@ -88,6 +89,23 @@ fn a_reloaded_page_comes_back_with_another_peer_connection() {
     assert!(world.kinds(talk.bob).is_empty());
     world.say(talk.bob, "hangup", json!({ "callsid": talk.bob_sid }));
     assert_eq!(world.kinds(back), ["hangup"]);
+    world.assert_clean();
+}
+
+#[test]
+fn a_reloaded_page_whose_new_peer_connection_is_refused_does_not_hold_the_call_without_media() {
+    let mut world = World::new();
+    let talk = world.connected_call();
+    world.close(talk.alice);
+    let leg = world.core.sids[&talk.alice_sid];
+    world.input(Input::DataplaneSaid(Event::LegFailed { leg, why: LegFailure::PeerClosed }));
+    let back = world.client("alice");
+    world.dataplane.refuse =
+        Some(|command| matches!(command, Command::OpenLeg { .. }).then_some(Refused::LegsExhausted));
+    world.say(back, "invite", resume(&talk.alice_sid, &talk.alice_token, sdp("frsh", "CC", "actpass", "sendrecv")));
+    assert!(world.kinds(talk.bob).is_empty(), "another one may follow");
+    world.pass(2_000);
+    assert_eq!(world.kinds(talk.bob), ["hangup"]);
     world.assert_clean();
 }
 
