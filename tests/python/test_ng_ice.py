@@ -18,7 +18,7 @@ TO_PLAIN = {"ICE": "remove", "rtcp-mux": ["demux"]}
 
 
 class Joining(unittest.TestCase):
-    interfaces, ports = ("127.0.0.1",), (46000, 46999)
+    interfaces, ports = ("127.0.0.1",), (26000, 26999)
 
     @classmethod
     def setUpClass(cls):
@@ -149,7 +149,7 @@ class Checking(Joining):
 class DualStack(Joining):
     """An interface with both families: the party takes whichever it likes."""
 
-    interfaces, ports = ("127.0.0.1", "::1"), (45000, 45999)
+    interfaces, ports = ("127.0.0.1", "::1"), (27000, 27999)
 
     def test_offer_names_both_families_and_the_line_one(self):
         lite = LiteParty(PLAIN)
@@ -172,7 +172,7 @@ class TwoFullAgents(unittest.IsolatedAsyncioTestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.relay = Relay.under_test(ports=(44000, 44999), interfaces=("127.0.0.1", "::1"))
+        cls.relay = Relay.under_test(ports=(28000, 28999), interfaces=("127.0.0.1", "::1"))
         cls.addClassCleanup(cls.relay.__exit__)
 
     async def asyncSetUp(self):

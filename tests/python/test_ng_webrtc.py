@@ -113,7 +113,7 @@ async def hear_each_other(client, phone):
 class WebRtc(unittest.IsolatedAsyncioTestCase):
     @classmethod
     def setUpClass(cls):
-        cls.relay = Relay.under_test(ports=(47000, 47999))
+        cls.relay = Relay.under_test(ports=(29000, 29999))
         cls.addClassCleanup(cls.relay.__exit__)
 
     async def asyncSetUp(self):

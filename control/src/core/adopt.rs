@@ -16,7 +16,7 @@ use super::ending::Ending;
 use super::limits::REPORTS_MS_MAX;
 use super::orders::Purpose;
 use super::record::{End, LegRole, LiveCall, LiveLeg};
-use super::sdp::{self, Agreed, Description};
+use super::sdp::{self, Agreed, Description, Setup};
 use super::timers::Timer;
 use super::turn::Turn;
 use crosspoint_contract::{
@@ -124,7 +124,8 @@ impl Core {
         let local = sdp::read(&live.local_sdp).ok();
         let agreed = local.as_ref().and_then(|local| agreed_between(local, remote.as_ref()?));
         let words = |said: &Option<Description>| said.as_ref().map(Description::directions).unwrap_or_default();
-        let directions = LegDirections::restored(words(&remote), words(&local));
+        let is_answer = remote.as_ref().is_some_and(|remote| remote.setup != Setup::ActPass);
+        let directions = LegDirections::restored(words(&remote), words(&local), is_answer);
         Leg {
             id: live.leg,
             sid: live.call_sid,

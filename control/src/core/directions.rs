@@ -54,9 +54,14 @@ impl LegDirections {
         LegDirections { wish, takes_offers, ..LegDirections::default() }
     }
 
-    /// As far as the last descriptions tell.
-    pub fn restored(theirs: Directions, told: Directions) -> LegDirections {
-        LegDirections { wish: theirs, told, ..LegDirections::default() }
+    /// As far as the last descriptions tell. Who answered `ours` may have left of it what was missing only for then.
+    pub fn restored(theirs: Directions, ours: Directions, is_answer: bool) -> LegDirections {
+        let mut directions = LegDirections { wish: theirs, told: ours, ..LegDirections::default() };
+        if is_answer {
+            directions.wish = Directions::default();
+            directions.client_answered(ours, theirs);
+        }
+        directions
     }
 
     /// An offer says all that its sender wants. Offers that cross are settled in favour of the client's: it does not

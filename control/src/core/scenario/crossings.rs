@@ -218,3 +218,28 @@ fn a_callee_may_describe_itself_anew_while_the_legs_are_being_joined() {
     let leg = world.core.sids[&bob_sid];
     assert_eq!(world.dataplane.legs[&leg].2.as_ref().map(|r| r.directions.audio), Some(ReceiveOnly));
 }
+
+#[test]
+fn a_hold_outlives_control_and_its_end_reaches_who_was_held() {
+    let mut world = World::new();
+    let mut talk = world.offerable_call();
+    world.alice_turns(&talk, SendOnly);
+    let offer = world.only(talk.bob, "reinvite");
+    world.bob_answers(&talk, &offer, ReceiveOnly);
+    world.restart_control();
+    (talk.alice, talk.bob) = (world.offerable("alice"), world.offerable("bob"));
+    let described =
+        |ufrag, byte, setup, audio| with_video(&sdp(ufrag, byte, setup, super::video::word(audio)), Inactive);
+    for (back, sid, token, sdp) in [
+        (talk.alice, &talk.alice_sid, &talk.alice_token, described("alic", "AA", "actpass", SendOnly)),
+        (talk.bob, &talk.bob_sid, &talk.bob_token, described("bobb", "BB", "active", ReceiveOnly)),
+    ] {
+        world.say(back, "invite", json!({ "callsid": sid, "sdp": sdp, "twilio": {}, "reconnect": token }));
+        world.only(back, "answer");
+    }
+    world.alice_turns(&talk, SendReceive);
+    let offer = world.only(talk.bob, "reinvite");
+    assert_eq!(directions(&offer), audio_only(SendReceive));
+    world.bob_answers(&talk, &offer, SendReceive);
+    assert_eq!([true, false].map(|who| world.allowed(&talk, who)), [audio_only(SendReceive); 2]);
+}
