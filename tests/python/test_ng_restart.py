@@ -30,6 +30,8 @@ class Restart(unittest.TestCase):
         return call
 
     def kill(self):
+        # What is known of a call goes to the dataplane just behind the reply; with the next reply it is there.
+        self.client.ask("ping")
         self.relay.process.kill()
         self.relay.process.wait()
         self.relay.log.close()
@@ -86,8 +88,6 @@ class Restart(unittest.TestCase):
     def test_offer_that_was_not_answered_yet_is_answered_after_the_restart(self):
         call = self.call(Party(SDES_80), Party())
         call.offer()
-        # What is known of a call goes to the dataplane just behind the reply; with the next reply it is there.
-        self.client.ask("ping")
         self.kill()
         self.start()
         call.answer()
